@@ -42,6 +42,10 @@ _NUMBERED_PLACE: Final = re.compile(
     r"\b(level|station|nodule|lesion|site|lump|cyst)\s+(\d{1,2}[A-Z]?|[IVX]+[AB]?)\b", re.I
 )
 _TUMOUR: Final = re.compile(r"tumou?r|neoplas", re.I)
+# "Carcinoma in 0 of 6 slides" counts, where "HER2 0" and "0.5 ml" do not.
+_ZERO: Final = re.compile(
+    r"\b(?:0|zero)\s*(?:/|(?:of|out|cells?|slides?)\b)|\b(?:in|on|at)\s+(?:0|zero)\b(?![.,]\d)", re.I
+)
 
 
 _OF_TIERS: Final = frozenset(
@@ -87,7 +91,7 @@ def doubt(
         return "something else is mentioned beside it" if how.contradicted else "it is not stated outright"
     start, end = _place(current, words)
     sentence = current[_last_end(_SENTENCE_END, current, start) : _next_start(_SENTENCE_END, current, end)]
-    if _is_weighed(sentence, category, how):
+    if _is_weighed(sentence, category, how) or (category.tier != "negative" and _ZERO.search(sentence)):
         return "the sentence weighs it"
     from_, to = _last_end(_CLAUSE_END, current, start), _next_start(_CLAUSE_END, current, end)
     if _has_other_words(current, from_, to, category, how):

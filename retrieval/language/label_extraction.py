@@ -61,6 +61,7 @@ CONCLUSION = re.compile(
     rf"\b(?:{alternatives('conclusion', 'labels')}|{alternatives('summary', 'labels')})\b|\b(?:judged|assumed)\b", re.I
 )
 _TUMOUR = re.compile(r"\b(?:tumou?r|neoplas\w+|\w+oma|phyllodes)s?\b", re.I)
+_BARE_NEGATIVE = re.compile(r"\W*negative\W*", re.I)
 _QUALIFIED = re.compile(r"\b(?:suspici\w+|suspect\w*|cannot|un(?:determined|certain|clear)|not)\b", re.I)
 
 
@@ -98,7 +99,9 @@ def read_report(report: str, *, site: str = "", system: str = "") -> ReportReadi
         read = [("", "") if name in malignant else (name, words) for name, words in read]
     named = {name: words for name, words in reversed(read) if name}
     of_specimens = [name for part, (name, _) in zip(parts, read, strict=True) if _site(part)[0] or SIDE.match(part)]
-    silent = len(of_specimens) > 1 and not all(of_specimens)
+    silent = (len(of_specimens) > 1 and not all(of_specimens)) or any(
+        map(_BARE_NEGATIVE.fullmatch, parts[1:] and parts)
+    )
     if len(named) != 1 or silent:
         mentioned = any(find_mentions(part, within) for part in parts)
         none = "it states no single category" if mentioned else ""
@@ -175,7 +178,7 @@ def parts_of(text: str) -> Iterator[tuple[str, bool]]:
         yield text[: heading.start()], False
         yield text[heading.end() :], True
         return
-    for sentence in re.split(r"(?<=[.!])\s+|\n+", text):
+    for sentence in re.split(r"(?<=[.!])(?<!\.\.)\s+|\n+", text):
         cue = CONCLUSION.search(sentence)
         if cue is None:
             yield sentence, False

@@ -12,6 +12,12 @@ _NUMBER = r"(?:C|L|V|M|B|Thy)?\s?(?:IV|V?I{1,3}|V|[1-6])[a-f]?"
 _RANGE_BEFORE = re.compile(rf"\b{_NUMBER}\s*(?:[-–/]|\bto\b|\bor\b|\bversus\b|\band\b)\s*(?:\w+\s)?$", re.I)
 _RANGE = re.compile(rf"\s*(?:[-–/]|\bto\b|\bor\b|\bversus\b|\bvs\b\.?)\s*{_NUMBER}\b", re.I)
 """After a category's number: it is one end of a range."""
+# "III → II", "III + V", "III (V)", "3.5"; "II, 2. Left lobe" begins another point of a list.
+_ANOTHER = re.compile(
+    r"[^\w.,;\n]{0,12}(?:\.{1,3}(?=[\dIV])|[,;](?=\s{0,3}(?:[IV]+\b|[1-6]\s{0,3}(?:[,;)\]]|\.?\s*$)))|(?:plus|then|now|and)\b)?[^\w.,;\n]{0,12}"
+    r"(?P<number>(?:IV|V?I{1,3}|V|[1-6])[A-Ba-b]?)(?=\s*(?:[.;:,)\]]|$))"
+)
+_COMPARED = re.compile(r"[^\w\s:.,\-–—=()\[\]#\"'/*_|]")
 _NOT_THIS = re.compile(r"\b(?:not|no longer|neither|nor|rather than)\s+(?:an?\s+)?$", re.I)
 _TAKEN_BACK = re.compile(
     r"\s+(?:(?:is|was|has been)\s+)?(?:withdrawn|not\s+(?:assigned|given|the\s+\w+|applicable))\b"
@@ -150,7 +156,11 @@ def asserted(mention: Mention) -> Assertion:
     before = mention.text[max(0, mention.start - 40) : mention.start]
     if _NOT_THIS.search(before) or _EXCLUDED.match(mention.text, mention.end):
         return Assertion.VOID
-    one_end = _RANGE.match(mention.text, mention.end) or _RANGE_BEFORE.search(before)
+    another = _ANOTHER.match(mention.text, mention.end)
+    if another and mention.category and another["number"] in mention.category.numbers:  # "II (2)"
+        another = None
+    compared = _COMPARED.search(mention.text, mention.start, mention.end)  # "≥ IV"
+    one_end = another or compared or _RANGE.match(mention.text, mention.end) or _RANGE_BEFORE.search(before)
     return Assertion.ALTERNATIVE if one_end else Assertion.AFFIRMED
 
 

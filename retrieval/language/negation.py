@@ -40,7 +40,9 @@ _IDLE = _pattern(
     r"\bnot\s+otherwise\s+specified | "
     r"\bno\s+special\s+type | \bno\s+doubt | \bwithout\s+(?:any\s+)?doubt | \bnot\s+only"
 )
-_SCOPE_END = _pattern(r"[;\n] | \.(?=\s|$) | \b(?:but|however|although|though|whereas|nevertheless|yet|except)\b")
+_SCOPE_END = _pattern(
+    r"[;\n] | (?<!\.)\.(?=\s|$) | \b(?:but|however|although|though|whereas|nevertheless|yet|except)\b"
+)
 
 _VOID_BEFORE = _pattern(
     r"\b(?:history\s+of|known|previous(?:ly)?|prior|status\s+post|to\s+(?:exclude|rule\s+out)|rule\s+out|r/o|rather\s+than|short\s+of|"
@@ -87,12 +89,14 @@ _QUERIED_BEFORE = _pattern(
 # What a field of a form is filled with, and what stands beside a finding in a list.
 _VALUE = (
     r"\s*(?:cells?)?\s*(?:\([^()]{2,30}\)\s*)?(?:present|seen|identified|detected|found)?\s*"
-    r"(?::|=|\||\t|\.{2,}|\?(?=\s*(?:N|No|Y|Yes|Neg\w*|Pos\w*|None|Nil|Absent|Present|0)\b)|[-–—](?=\s|\w))\s*"
+    r"(?::|=|\||\t|\.{2,}|…|\?(?=\s*(?:N|No|Y|Yes|Neg\w*|Pos\w*|None|Nil|Absent|Present|0)\b)|[-–—](?=\s|\w))\s*"
 )
+# "Adenocarcinoma negative for TTF-1" denies the marker.
+_OF_ANOTHER = r"(?!\s+(?:for|on|by|with|at)\s+(?!malignan|cancer|carcinoma|tumou?r|neoplas|dysplas))"
 _VALUE_NEGATIVE = _pattern(
-    rf"^{_VALUE}(?:no\b|n\b|none\b|nil\b|absent\b|excluded\b|negative\b|neg\b|0\b|[-–−]\s?ve\b|[-–—−](?=\s|[.,;)]|$)|\([-–—−0]\)|false\b|nowhere\b|"
+    rf"^{_VALUE}(?:no\b|n\b|none\b|nil\b|absent\b|excluded\b|neg(?:ative)?\b{_OF_ANOTHER}|0\b|[-–−]\s?ve\b|[-–—−](?=\s|[.,;)]|$)|\([-–—−0]\)|false\b|nowhere\b|"
     r"not\s+(?:seen|identified|detected|present|found|observed|evident|noted|demonstrated))"
-    r"|^\s*(?:cells?)?\s*(?:\(\s*(?:[-–—−0]|neg\w*|no|absent|none|nil)\s*\)|0\b(?![.,]?\d)|[-–−]\s?ve\b|(?:is\s+|are\s+)?(?:negative|absent|nil)\b)"
+    rf"|^\s*(?:cells?)?\s*(?:\(\s*(?:[-–—−0]|neg\w*|no|absent|none|nil)\s*\)|0\b(?![.,]?\d)|[-–−]\s?ve\b|(?:is\s+|are\s+)?(?:negative|absent|nil)\b{_OF_ANOTHER})"
 )
 _VALUE_POSITIVE = _pattern(
     rf"^{_VALUE}(?:yes\b|y\b|present\b|positive\b|pos\b|\+\s?ve\b|seen\b|identified\b|detected\b|\+|\(\s*\+|true\b|x\b|✓)"
@@ -102,7 +106,23 @@ _VALUE_OPEN = _pattern(
     r"^\s*(?:cells?)?\s*[:=]?\s*[({<\[]?\s*(?:yes|y|present|positive|seen|pos)\s*[/|]\s*(?:no|n|absent|negative|not|neg)\b"
     r"|^\s*(?:cells?)?\s*[:=]?\s*[({<\[]?\s*(?:no|n|absent|negative|neg)\s*[/|]\s*(?:yes|y|present|positive|pos)\b"
     r"|^\s*(?:cells?)?\s*\(\s*\?+\s*\)"
-    rf"|^{_VALUE}(?:[{{<]|\?|pending\b|unknown\b|unclear\b|uncertain\b|equivocal\b|possible\b|(?:cannot|can't|can\s+not|not)\s+(?:be\s+)?(?:excluded|ruled\s+out)\b|see\b|to\s+follow\b|awaited\b)"
+    rf"|^{_VALUE}(?:[{{<]|\?|(?:\w+\s+)?(?:pending|awaited)\b|unknown\b|unclear\b|uncertain\b|equivocal\b|possible\b|(?:cannot|can't|can\s+not|not)\s+(?:be\s+)?(?:excluded|ruled\s+out)\b|see\b|to\s+follow\b)"
+)
+# A field that is filled with signs, figures or short words alone ("±", "TBC", "yes/no", "0.93"), or with nothing.
+_FIELD = _pattern(
+    r"^\s*(?:cells?)?\s*(?:\([^()]{2,30}\)\s*)?(?:present|seen|identified|detected|found)?\s*(?:[:=]|[-–—]\s*$)\s*"
+    r"(?P<value>(?:[^,;|\n.]|[.,](?=[\d.]))*)(?P<next>\s*\|\s*\w+(?=\s*(?:[|.]|$)))?"
+)
+_NO = r"no|n|none|nil|absent|excluded|neg|negative|false|0|[-–—−]|[-–−]\s?ve|\([-–—−0]\)"
+_YES = r"yes|y|present|pos|positive|seen|identified|detected|found|true|x|1|✓|✔|\++|\+\s?ve|\(\s*\++\s*\)"
+_SETTLED = _pattern(rf"[\[({{]?\s*(?:{_NO}|{_YES})\s*[\])}}]?\s*")
+_SAYS_MORE = _pattern(
+    r"\b(?!(?:yes|pos|neg|nil|none|present|absent|positive|negative|seen|identified|detected|found|true|false|tb[acd]|nad)\b)"
+    r"[a-z]{3,} | \b[a-z]\d"
+)
+_NO_ANSWER = _pattern(
+    rf"^{_VALUE}no\s+(?:results?|comments?|answer|info\w*|data|opinion|report|assessment|conclusion|decision|reply|value|"
+    r"entry|record|slides?|material|samples?)\b"
 )
 _NOT_CALLED = _pattern(
     r"\b(?:not|cannot|can't|isn't|never)\s+(?:be\s+)?(?:\w+ly\s+)?"
@@ -157,6 +177,8 @@ def assertion(text: str, start: int, end: int) -> Assertion:
     scope_start = max((match.end() for match in _SCOPE_END.finditer(text, 0, start)), default=0)
     ending = _SCOPE_END.search(text, end)
     before, after = text[scope_start:start], text[end : ending.start() if ending else len(text)]
+    if _is_filled_unclearly(after):
+        return Assertion.UNCLEAR
     if _VALUE_NEGATIVE.search(after):
         return Assertion.NEGATED
     if _VALUE_POSITIVE.search(after):
@@ -188,6 +210,17 @@ def assertion(text: str, start: int, end: int) -> Assertion:
     if _FAVOUR_BEFORE.search(before) or _FAVOUR_AFTER.search(after):
         return Assertion.FAVOURED
     return Assertion.AFFIRMED
+
+
+def _is_filled_unclearly(after: str) -> bool:
+    """Whether a field's value is none that is known: "Malignant cells: yes/no", ": n/a", ": ±", ": 0.93"."""
+    if _NO_ANSWER.search(after):
+        return True
+    field = _FIELD.search(after)
+    if field is None or _SAYS_MORE.search(field["value"]):
+        return False
+    other = (field["next"] or "").strip(" |")
+    return not _SETTLED.fullmatch(field["value"]) or bool(other and _SETTLED.fullmatch(other))
 
 
 def is_denied_by_value(text: str, end: int) -> bool:

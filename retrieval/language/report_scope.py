@@ -105,7 +105,7 @@ _FOOTER: Final = _pattern(
     r"| \bin\s+(?:this|the)\s+(?:category|group)\b | \bfor\s+(?:this|the)\s+category\b "
     r"| (?<![\d.])(?<!Ki-67\s)(?<!Ki67\s)(?<!Ki-67:\s)(?<!MIB-1\s)(?<!ER\s)(?<!PR\s)\d+(?:\.\d+)?\s*%"
 )
-_SENTENCE_END: Final = re.compile(r"(?<=[;\n])|(?<=\.)(?=\s)")
+_SENTENCE_END: Final = re.compile(r"(?<=[;\n])|(?<=\.)(?<!\.\.)(?=\s)")
 _LIMIT: Final = _pattern(
     r"\b(?:does|do|did|would)\s+not\s+(?:entirely\s+|completely\s+|necessarily\s+)?(?:exclude|rule\s+out)\b[^.;\n]*"
 )

@@ -136,7 +136,7 @@ def _of_another(mention: Mention, how: Assertion, category: Category, first: int
     probably_benign = how is Assertion.SUSPECTED and mention.text[mention.start : mention.end].lower() == "benign"
     if probably_benign and category.tier == "indeterminate" and _PROBABLY.search(_before(mention)):
         return ""  # so is C3 defined
-    names_specimen = affirmed and tier == "negative" and not mention.explicit and mention.end <= specimen_end
+    names_specimen = affirmed and tier == "negative" and not mention.explicit and mention.end <= specimen_end <= first
     return "" if names_specimen else "contradicted"
 
 

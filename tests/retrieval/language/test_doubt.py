@@ -188,6 +188,16 @@ def _category(name: str) -> Category:
         ("Level II node benign, level III node carcinoma.", None),
         ("Cervix: HSIL, invasion cannot be excluded.", None),
         ("Cervix: HSIL. Interpretation field blank.", None),
+        # One sample negative, another not; a count of none; what is healthy before what is not, without a stop between.
+        ("Bronchial washings: (1) negative; (2) adenocarcinoma.", None),
+        ("Bronchial washings. Adenocarcinoma in sample 2. Sample 1 negative.", None),
+        ("Bronchial washings A: negative. B: adenocarcinoma.", None),
+        ("Bronchial washings: adenocarcinoma, TTF-1 negative. Negative for ALK.", "Malignant"),
+        ("Pleural fluid: cells of a carcinoma in 0 of 6 slides.", None),
+        ("Breast FNA: carcinoma, HER2 0.", "Malignant"),
+        ("Thyroid FNA [x] benign [x] malignant", None),
+        ("Thyroid FNA benign malignant", None),
+        ("Breast FNA: C5. Please ignore.", None),
     ],
 )
 def test_words_that_say_it_and_words_that_weigh_it(report: str, category: str | None) -> None:

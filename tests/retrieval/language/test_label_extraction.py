@@ -271,3 +271,79 @@ def test_numbered_categories_are_read_by_every_name_of_their_system(system: Repo
 )
 def test_the_name_of_a_system_without_numbers_leaves_the_category(heading: str, words: str, category: str) -> None:
     assert read_report(f"(Urine) {heading}{words}").category == category
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "yes/no",
+            "Y/N",
+            "yes no",
+            "[yes] [no]",
+            "present/absent",
+            "absent/present",
+            "positive | negative",
+            "+/-",
+            "±",
+        ),
+        *(
+            "n/a",
+            "N/D",
+            "TBC",
+            "()",
+            "***",
+            ">",
+            "",
+            "0.93",
+            "0,5 %",
+            "1/10",
+            "no result",
+            "no comment",
+            "stains awaited",
+        ),
+    ],
+)
+@pytest.mark.parametrize("field", ["Malignant cells:", "HSIL =", "Carcinoma (type):"])
+def test_a_field_that_is_filled_unclearly_says_nothing(field: str, value: str) -> None:
+    for site in ("serous effusion", "cervix", "lung"):
+        assert read_report(f"{field} {value}", site=site).category is None
+
+
+@pytest.mark.parametrize(
+    ("report", "category"),
+    [
+        ("Malignant cells: 0", "Benign"),
+        ("Malignant cells ... none seen on four slides", "Benign"),
+        ("Malignancy (yes/no): no.", "Benign"),
+        ("Malignant: adenocarcinoma.", "Malignant"),
+        ("Malignant: NET.", "Malignant"),
+        ("Malignant cells: +++", "Malignant"),
+        # The marker is denied, and not the disease.
+        ("adenocarcinoma negative for EGFR.", None),
+        ("adenocarcinoma: negative for p40.", None),
+        ("adenocarcinoma, negative for EGFR.", "Malignant"),
+        ("malignancy: negative for malignancy.", "Benign"),
+    ],
+)
+def test_a_field_with_its_value_and_a_heading_with_what_it_names(report: str, category: str | None) -> None:
+    assert read_report(report, site="lung").category == category
+
+
+@pytest.mark.parametrize(
+    "between", [" → ", ">", " + ", " & ", ", ", "; ", " (", " [", "…", "..", "~", " then ", " and ", "/", "-", " or "]
+)
+def test_two_numbers_give_no_category(between: str) -> None:
+    close = {" (": ")", " [": "]"}.get(between, "")
+    assert read_report(f"Thyroid FNA: Bethesda III{between}V{close}.").category is None
+    assert read_report(f"Thyroid FNA: Bethesda 3{between}5{close}.").category is None
+
+
+@pytest.mark.parametrize("number", ["≥ IV", "<IV", ">= 4", "~4", "3.5", "III.V", "?IV"])
+def test_a_number_that_is_compared_or_split_gives_no_category(number: str) -> None:
+    assert read_report(f"Thyroid FNA: Bethesda {number}.").category is None
+
+
+@pytest.mark.parametrize("number", ["II (2).", "II, two slides.", "II. 3 passes.", "II, 5 passes.", "(II)", "#2"])
+def test_a_number_beside_what_is_none_gives_its_category(number: str) -> None:
+    assert read_report(f"Thyroid FNA: Bethesda {number}").category == "Benign"

@@ -39,7 +39,7 @@ def read(sentences: list[dict[str, str]]) -> tuple[list[str], int, int]:
     return wrong, len(read) - len(wrong), sum((reading.site or "") == row["site"] for row, reading in answers)
 
 
-@pytest.mark.parametrize(("kind", "right", "sites"), [("ordinary", 196, 200), ("hard", 94, 189)])
+@pytest.mark.parametrize(("kind", "right", "sites"), [("ordinary", 196, 200), ("hard", 95, 189)])
 def test_nothing_wrong_is_read_and_most_is_read(kind: str, right: int, sites: int) -> None:
     """Of 200 with an answer, and of 200 with 132. A rule that reads one more, or one less, changes the figure."""
     assert read(rows(OWN, kind)) == ([], right, sites)
@@ -68,6 +68,8 @@ def test_nothing_wrong_is_read_and_most_is_read(kind: str, right: int, sites: in
         ("tenth hard", 16, 36),  # of 20, of 40
         ("eleventh ordinary", 6, 6),  # of 6
         ("eleventh hard", 7, 14),  # of 7, of 14
+        ("twelfth ordinary", 37, 40),  # of 40
+        ("twelfth hard", 15, 68),  # of 31, of 70
     ],
 )
 def test_the_sentences_that_were_held_out(kind: str, right: int, sites: int) -> None:
