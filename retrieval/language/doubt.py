@@ -182,7 +182,7 @@ def _is_unlike(current: str, category: Category, how: Statement, start: int) -> 
         )
     tiers = vocabulary().tiers
     grave = tiers.index(category.tier) >= tiers.index("suspicious")
-    return grave and any(True for _ in _outside(lists.calming.finditer(current, start), how))
+    return grave and any(_outside(lists.calming.finditer(current, start), how))
 
 
 def _outside(matches: Iterable[re.Match[str]], how: Statement) -> Iterable[re.Match[str]]:

@@ -49,6 +49,7 @@ DOUBTS = [
     ("(Ascites) Adenocarcinoma?", "SFM", "question"),
     ("Left breast, right breast: fibroadenoma.", "Benign", "several sides"),
     ("Urine: benign urothelial cells. Dysplastic groups.", "NHGUC", "another kind of finding"),
+    ("Breast FNA: malignant, unremarkable.", "Malignant", "another kind of finding"),
 ]
 
 
