@@ -69,6 +69,9 @@ def test_an_asked_system_that_no_case_has_is_said_to_be_empty() -> None:
     found = leading(agreement(cases_of("HSIL"), system=PARIS))
     assert (found.patients, found.entropy, found.entropy_bits, found.tiers_apart) == (0, None, None, None)
     assert found.words == "None of the retrieved cases was reported in Paris 2.0."
+    assert {(share.share, share.weighted) for share in found.categories} == {(0, None)}
+    one = "Agreement among 1 retrieved case reported in Bethesda cervical 2014: HSIL 1."
+    assert leading(agreement(cases_of("HSIL"))).words == one
     assert leading(agreement(cases_of("Unsatisfactory"))).tier_deviation is None
     assert agreement([]).leading is None
 
@@ -98,6 +101,7 @@ def test_similarities_weigh_and_derived_categories_are_counted() -> None:
     assert found.derived == 1
     weights = {share.category: share.weighted for share in found.categories if share.patients}
     assert weights == pytest.approx({"NILM": 0.25, "HSIL": 0.75, "SCC": 0})
+    assert {share.weighted for share in found.categories if not share.patients} == {0}
     assert all(share.weighted is None for share in leading(agreement([near, far])).categories)
 
 
