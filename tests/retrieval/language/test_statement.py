@@ -35,6 +35,17 @@ from retrieval.language.vocabulary import vocabulary
         ("thyroid", "Malignant", "Malignant. Papillary carcinoma.", "s"),
         ("thyroid", "Malignant", "Malignant. Papillary carcinoma or medullary carcinoma.", "s"),
         ("thyroid", "Malignant", "No papillary carcinoma, malignant.", "c"),
+        ("cervix", "SCC", "SCC. Adenocarcinoma.", "s"),
+        ("cervix", "SCC", "Adenocarcinoma.", "s"),
+        ("cervix", "SCC", "No adenocarcinoma.", "c"),
+        ("cervix", "SCC", "Adenocarcinoma cannot be excluded.", "c"),
+        ("cervix", "SCC", "Adenocarcinoma is favoured.", ""),
+        ("cervix", "SCC", "SCC or adenocarcinoma.", ""),
+        ("cervix", "HSIL", "HSIL. No LSIL.", "cs"),
+        ("cervix", "LSIL", "LSIL, suspicious for HSIL.", "cs"),
+        ("cervix", "ASC-US", "ASC-US, suspicious for HSIL.", "s"),
+        ("thyroid", "Malignant", "Malignant. No tumour.", "cs"),
+        ("thyroid", "Benign", "Benign. No tumour.", "s"),
         # "Suspicious" opens the category's name, where that follows at once.
         ("thyroid", "Follicular neoplasm", "Suspicious for a follicular neoplasm.", "s"),
         (
@@ -59,6 +70,9 @@ from retrieval.language.vocabulary import vocabulary
         ("thyroid", "Benign", "No blasts, benign, follicular cells.", ""),
         ("thyroid", "Malignant", "The features are suggestive of papillary carcinoma.", "s"),
         ("thyroid", "Suspicious for malignancy", "The features are suggestive of papillary carcinoma.", ""),
+        ("thyroid", "Malignant", "Suggestive of malignancy.", ""),
+        ("thyroid", "Benign", "The findings suggest goitre, or thyroiditis.", "s"),
+        ("thyroid", "Benign", "Goitre is favoured.", ""),
     ],
 )
 def test_a_category_is_stated_or_contradicted(site: str, category: str, text: str, how: str) -> None:
