@@ -46,7 +46,7 @@ def statement(text: str, category: Category, system: ReportingSystem, specimen_e
     read = [(mention, asserted(mention)) for mention in find_mentions(text, system)]
     read.sort(key=lambda item: item[0].start)
     first = min((m.start for m, _ in read if m.category is category), default=0)
-    stated = weighed = contradicted = numbered = defined = False
+    stated = contradicted = numbered = defined = False
     for at, (mention, how) in enumerate(read):
         if how is Assertion.VOID:
             continue
@@ -60,10 +60,8 @@ def statement(text: str, category: Category, system: ReportingSystem, specimen_e
         else:
             verdict = _of_another(mention, how, category, first, specimen_end)
         stated |= verdict == "stated"
-        weighed |= verdict == "weighed"
         contradicted |= verdict == "contradicted"
         if verdict == "denied":  # "not definitive (SM, category V)": the number decides
-            weighed |= category.tier == "suspicious"
             contradicted |= category.tier in ("malignant", "low-grade neoplasm")
     if any(m.category is category and how is Assertion.NEGATED for m, how in read) and category.tier == "suspicious":
         contradicted |= not numbered
@@ -75,7 +73,7 @@ def _rank(tier: str) -> int:
 
 
 def _of_itself(mention: Mention, how: Assertion) -> str:
-    """What a mention of the category itself says of it."""
+    """What a mention of the category itself says of it: "stated", "denied", "contradicted", or "" for nothing."""
     tier = mention.category.tier if mention.category else ""
     if how is Assertion.NEGATED:
         return "denied"
@@ -84,11 +82,11 @@ def _of_itself(mention: Mention, how: Assertion) -> str:
     if how in (Assertion.AFFIRMED, Assertion.SUSPECTED):
         return "stated"
     if how is Assertion.UNCLEAR and tier == "negative" and _AFTER_DENIAL.search(_before(mention)):
-        return "stated" if _LAST.match(mention.text, mention.end) else "weighed"
+        return "stated" if _LAST.match(mention.text, mention.end) else ""
     if how is Assertion.NOT_EXCLUDED and tier == "indeterminate" and mention.explicit:
         return "stated"
     suggested = how is Assertion.SUGGESTED and _SUGGESTED_BY_FEATURES.search(_before(mention))
-    return "stated" if suggested else "weighed"
+    return "stated" if suggested else ""
 
 
 def _is_defined_by(category: Category, mention: Mention, how: Assertion) -> bool:
@@ -107,7 +105,7 @@ def _opens(mention: Mention, how: Assertion, following: Mention, category: Categ
 
 
 def _of_another(mention: Mention, how: Assertion, category: Category, first: int, specimen_end: int) -> str:
-    """What a mention of something else says of the category: "stated", "weighed", "contradicted", or "" for nothing."""
+    """What a mention of something else says of the category: "stated", "contradicted", or "" for nothing."""
     tier = mention.category.tier if mention.category else "malignant"
     graver, milder = _rank(tier) > _rank(category.tier), _rank(tier) < _rank(category.tier)
     affirmed = how is Assertion.AFFIRMED
@@ -117,11 +115,11 @@ def _of_another(mention: Mention, how: Assertion, category: Category, first: int
         return "stated"
     left_open = how is Assertion.NOT_EXCLUDED or (how is Assertion.UNCLEAR and category.tier == "non-diagnostic")
     if left_open and category.tier in _UNSURE_TIERS and not milder:
-        return "weighed"
+        return ""
     if category.tier == tier == "malignant":  # two names of cancers are one finding
         if how in (Assertion.AFFIRMED, Assertion.SUGGESTED, Assertion.FAVOURED):
             return "stated" if affirmed and mention.category else ""
-        return "weighed" if how is Assertion.ALTERNATIVE else "contradicted"
+        return "" if how is Assertion.ALTERNATIVE else "contradicted"
     if milder and affirmed and tier == "indeterminate":  # "atypical cells", described before they are named
         described = mention.start < first and mention.text[mention.start : mention.end].lower().endswith(
             ("cell", "cells")

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from index_store import Archive
 from retrieval import AuditError, AuditLog
+from retrieval.audit.chain import origin_hash, verify_chain
 from ui.cli import cli
 
 EARLIER = Path(__file__).with_name("earlier_version.jsonl")
@@ -75,6 +76,13 @@ def test_a_line_cannot_be_passed_off_as_one_of_the_version_before(log: AuditLog)
     whole[1] = whole[1].replace(b'"chain":2,', b"").replace(b'"user"', b'"user":"somebody","user"')
     log.path.write_bytes(b"".join(whole))
     assert "line 2 (event 2) was changed" in log.verify().problem
+
+
+def test_a_line_of_the_version_before_with_half_a_surrogate_was_changed() -> None:
+    """No version could write it, so that it has no bytes to compare with."""
+    origin = origin_hash("archive")
+    line = b'{"seq":1,"time":"","event":"query","user":"\\ud800","previous":"%s","hash":""}\n' % origin.encode()
+    assert verify_chain([line], origin).problem == "line 1 (event 1) was changed after it was written"
 
 
 MALFORMED = {
