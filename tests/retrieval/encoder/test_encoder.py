@@ -130,6 +130,16 @@ def test_a_broken_config_is_named(copy: Path, text: str) -> None:
         Encoder(copy)
 
 
+@pytest.mark.parametrize(("size", "read"), [(0, False), (1, True), (4096, True), (4097, False)])
+def test_an_image_may_be_prepared_at_4096_pixels(copy: Path, size: int, read: bool) -> None:
+    edit_config(copy, lambda config: config["model_cfg"]["vision_cfg"].update(image_size=size))
+    if read:
+        assert Encoder(copy).files.image_size == size
+    else:
+        with pytest.raises(EncoderLoadError, match=f"prepares images at {size} pixels; 1 to 4096 are read"):
+            Encoder(copy)
+
+
 def test_missing_weights_are_named(copy: Path) -> None:
     (copy / WEIGHTS).unlink()
     with pytest.raises(EncoderLoadError, match=f"holds no {WEIGHTS}"):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from retrieval.encoder.formats.files import (
+    check_shards,
     digest,
     first_line,
     has_tokenizer_files,
@@ -22,6 +23,7 @@ from retrieval.encoder.formats.files import (
 from retrieval.encoder.formats.timm_folder import has_swiglu, has_virchow_shape, vit_arguments
 from retrieval.encoder.formats.transformers_config import pooling_of, prepared_size, projects, reads_what
 from retrieval.encoder.importing.architecture import unwrapped
+from retrieval.errors import EncoderLoadError
 
 PATCHES = {"patch_embed.proj.weight": (48, 3, 16, 16)}
 
@@ -234,3 +236,17 @@ def test_one_file_of_a_tokenizer_is_one(tmp_path: Path) -> None:
     assert not has_tokenizer_files(tmp_path)
     (tmp_path / "vocab.txt").touch()
     assert has_tokenizer_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        (4, "model-00005-of-00005.safetensors is missing"),
+        (2, "model-00003-of-00005.safetensors, model-00004-of-00005.safetensors, model-00005-of-00005.safetensors are"),
+        (1, "model-00003-of-00005.safetensors, model-00004-of-00005.safetensors and 1 more are missing"),
+    ],
+)
+def test_three_missing_parts_are_named(held: int, told: str) -> None:
+    names = [f"model-{part:05}-of-00005.safetensors" for part in range(1, held + 1)]
+    with pytest.raises(EncoderLoadError, match=told):
+        check_shards(Path("model"), names)
