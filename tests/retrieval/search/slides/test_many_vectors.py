@@ -145,9 +145,112 @@ def test_no_more_is_compared_than_the_limit_but_for_who_must_be_in_order(
 ) -> None:
     monkeypatch.setattr(many_vectors, "COMPARED", 1)
     queries = units(np.random.default_rng(8), 4)
-    assert len(rank(archive, queries, 3, pool=PATIENTS)) == 3
+    found = rank(archive, queries, 3, pool=PATIENTS)
+    assert list(found) == list(plain(queries, vectors, owners, "mean"))[:3]
+    others = CaseFilter(exclude_patients=("p0",))  # four images each
+    for limit, patients in ((7, 2), (8, 2), (9, 3), (12, 3), (13, 4)):
+        monkeypatch.setattr(many_vectors, "COMPARED", limit)
+        assert len(rank(archive, queries, 2, pool=PATIENTS, where=others)) == patients
     monkeypatch.undo()
     assert len(rank(archive, queries, 3, pool=PATIENTS)) == PATIENTS
+
+
+@pytest.mark.parametrize(
+    ("limits", "at_least", "pool", "searches"),
+    [
+        ({"ROUNDS": 4}, 2, 2, 4),
+        ({"ROUNDS": 4}, 5, 2, 5),  # these must be found
+        ({"ROUNDS": 30}, 1, 1, 4),  # four times as many as must be found
+        ({"ROUNDS": 30}, 2, 2, 8),
+        ({"ROUNDS": 30}, 2, 10, 10),
+        ({"ROUNDS": 30, "CANDIDATES": 9}, 2, 10, 9),
+        ({"ROUNDS": 30, "CANDIDATES": 3}, 5, 5, 5),
+        ({"ROUNDS": 1, "MOST_EXCLUDED": 2}, 5, 5, 2),
+        ({"ROUNDS": 30}, 2, 100, PATIENTS + 1),  # until there is nobody else
+        ({"ROUNDS": 30, "DEPTH": 200}, 2, 100, 1),  # all at once
+    ],
+)
+def test_candidates_are_searched_for_until_there_are_enough(
+    archive: Archive,
+    vectors: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: dict[str, int],
+    at_least: int,
+    pool: int,
+    searches: int,
+) -> None:
+    """One image a search, so one patient."""
+    excluded = []
+    plain_search = archive.search
+
+    def counted(queries: np.ndarray, depth: int, *, where: CaseFilter | None, fingerprint: str) -> object:
+        excluded.append(0 if where is None else len(where.exclude_patients))
+        return plain_search(queries, depth, where=where, fingerprint=fingerprint)
+
+    monkeypatch.setattr(archive, "search", counted)
+    for name, value in ({"DEPTH": 1} | limits).items():
+        monkeypatch.setattr(many_vectors, name, value)
+    found = rank(archive, vectors[:1], at_least, pool=pool, match="best")
+    assert excluded == list(range(searches))
+    candidates = PATIENTS if limits.get("DEPTH") else min(searches, PATIENTS)
+    assert len(found) == min(candidates, max(at_least, pool))
+    best = plain(vectors[:1], vectors, [0] * 40 + [1 + number % (PATIENTS - 1) for number in range(44)], "best")
+    assert list(found) == list(best)[: len(found)]
+
+
+def test_patients_are_compared_in_the_order_of_what_they_score_at_most(
+    archive: Archive, vectors: np.ndarray, owners: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a search found none of a patient's images for a field, they are no nearer than the last that it found."""
+    compared = []
+    plain_compare = many_vectors._compared
+
+    def noted(patient: int, *rest: object) -> object:
+        compared.append(patient)
+        return plain_compare(patient, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(many_vectors, "_compared", noted)
+    monkeypatch.setattr(many_vectors, "DEPTH", 4)
+    monkeypatch.setattr(many_vectors, "ROUNDS", 1)
+    table = archive.image_table()
+    for seed in range(3):
+        queries = units(np.random.default_rng(30 + seed), 5)
+        similarities = queries @ vectors.T
+        hits = [np.argsort(-row)[:4] for row in similarities]
+        patients = {int(table.patients[image]) for of_field in hits for image in of_field}
+        bounds = {
+            patient: np.mean(
+                [
+                    max(row[image] for image in (*(i for i in near if table.patients[i] == patient), near[-1]))
+                    for row, near in zip(similarities, hits, strict=True)
+                ]
+            )
+            for patient in patients
+        }
+        for limit, most in ((256, len(patients)), (3, 3), (1, 2)):
+            monkeypatch.setattr(many_vectors, "CANDIDATES", limit)
+            compared.clear()
+            rank(archive, queries, 2, pool=PATIENTS)
+            assert compared == sorted(patients, key=lambda patient: -bounds[patient])[:most]
+
+
+def test_of_very_many_images_some_evenly_spaced_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = np.arange(100, 121)  # 21
+    monkeypatch.setattr(many_vectors, "EACH", 21)
+    assert all((some == ids).all() for some in many_vectors._spaced(ids, frozenset({100})))
+    monkeypatch.setattr(many_vectors, "EACH", 5)
+    own, scored = many_vectors._spaced(ids, frozenset({101, 103, 110, 7}))
+    assert scored.tolist() == [100, 105, 110, 115, 120]
+    assert own.tolist() == [100, 101, 103, 105, 110, 115, 120]
+    own, _ = many_vectors._spaced(ids, frozenset(range(111, 120)))
+    assert own.tolist() == [100, 105, 110, 111, 112, 113, 114, 115, 120], "five of those found at most"
+
+
+def test_at_most_eight_matches_of_a_patient_are_kept(archive: Archive, vectors: np.ndarray) -> None:
+    for fields in (7, 8, 9, 12):
+        (found,) = rank(archive, vectors[:fields], 1, pool=1).values()
+        assert len({match.field for match in found.matches}) == len(found.matches) == min(fields, 8)
+        assert [match.similarity for match in found.matches] == pytest.approx([1.0] * min(fields, 8), abs=1e-6)
 
 
 def test_no_more_vectors_are_held_at_once_than_a_block_of_whole_patients(
