@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from retrieval.statistics.auroc import RESAMPLES, macro_auroc
+from retrieval.statistics.contributions import Shares
 
 N, CLASSES, SEED = 60, 3, 5
 
@@ -55,3 +56,31 @@ def test_images_of_one_group_count_as_one_witness() -> None:
         macro_auroc(*(np.repeat(values, copies, axis=0) for values in data()), seed=SEED).estimate for copies in (1, 3)
     )
     assert (triple.mean, triple.low, triple.high) == pytest.approx((single.mean, single.low, single.high))
+
+
+def test_images_of_one_class_have_no_area() -> None:
+    with pytest.raises(ValueError, match="All images are of one class"):
+        macro_auroc(np.ones((4, 2)), np.ones(4, dtype=int), np.arange(4), np.zeros(4, dtype=int))
+    # Of two classes in two rounds, one each, there is no pair either.
+    with pytest.raises(ValueError, match="All images are of one class"):
+        macro_auroc(np.ones((4, 2)), np.array([0, 0, 1, 1]), np.arange(4), np.array([0, 0, 1, 1]))
+
+
+def test_what_a_group_contributes_is_its_pseudo_value() -> None:
+    """n times the mean less n - 1 times the mean without it; a group that all pairs need has no part."""
+    scores, classes, groups, rounds = data()
+    average = macro_auroc(scores, classes, groups, rounds, seed=SEED)
+    shares = average.contributions
+    assert isinstance(shares, Shares)
+    known = np.unique(groups)
+    assert shares.weights.tolist() == [1] * len(known)
+    for number, left_out in list(enumerate(known))[::5]:
+        weights = (groups != left_out).astype(float)
+        areas = [area(scores[:, label], classes == label, rounds, weights) for label in range(CLASSES)]
+        expected = len(known) * average.mean - (len(known) - 1) * np.nanmean(areas)
+        assert shares.sums[number] == pytest.approx(expected)
+    alone = macro_auroc(np.eye(2)[[0, 1, 1]], np.array([0, 1, 1]), np.array([5, 6, 7]), np.zeros(3, dtype=int))
+    assert isinstance(alone.contributions, Shares)
+    assert alone.contributions.weights.tolist() == [0, 1, 1]
+    assert alone.contributions.sums.tolist() == [0, 1, 1]
+    assert len(alone.resamples) < RESAMPLES == 500, "those without a pair are no part of the interval"

@@ -68,3 +68,54 @@ def test_a_difference_is_paired_draw_by_draw() -> None:
     other = made["a"][0].minus(made["c"][0])
     assert other.low < other.mean < other.high
     assert other.mean == pytest.approx(made["a"][0].mean - made["c"][0].mean)
+
+
+def test_the_interval_of_a_difference_of_ratios_is_that_of_exchanged_patients() -> None:
+    """Eight patients: all 255 exchanges, and none and all of them."""
+    rng = np.random.default_rng(5)
+    patients, classes = np.repeat(np.arange(8), 3), rng.integers(0, 3, 24)
+    guesses = {
+        name: np.where(rng.random(24) < right, classes, rng.integers(0, 3, 24))
+        for name, right in (("a", 0.8), ("b", 0.4))
+    }
+    made = MacroBootstrap(patients, classes, 3).f1(guesses, [np.arange(3)])
+
+    def macro(predicted: np.ndarray) -> float:
+        hits = np.bincount(classes[predicted == classes], minlength=3)
+        return float(np.mean(2 * hits / (np.bincount(classes, minlength=3) + np.bincount(predicted, minlength=3))))
+
+    observed = macro(guesses["a"]) - macro(guesses["b"])
+    differences = [observed, -observed]
+    for kept in range(1, 256):
+        own = np.array([kept >> patient & 1 for patient in patients]) == 1
+        differences.append(
+            macro(np.where(own, guesses["a"], guesses["b"])) - macro(np.where(own, guesses["b"], guesses["a"]))
+        )
+    reach = sorted(map(abs, differences), reverse=True)[int(0.05 * 257)]
+    found = made["a"][0].minus(made["b"][0])
+    assert [found.mean, found.low, found.high] == pytest.approx([observed, observed - reach, observed + reach])
+
+
+@pytest.mark.parametrize(("patients", "sure"), [(5, False), (6, True), (7, True)])
+def test_of_fewer_than_six_patients_no_difference_is_sure(patients: int, sure: bool) -> None:
+    classes = np.arange(2 * patients) % 2
+    bootstrap = MacroBootstrap(np.arange(2 * patients) // 2, classes, 2)
+    ratios = bootstrap.f1({"right": classes, "wrong": 1 - classes}, [np.arange(2)])
+    means = bootstrap.mean({"right": np.ones(2 * patients), "wrong": np.zeros(2 * patients)}, [np.arange(2)])
+    for made in (ratios, means):
+        difference = made["right"][0].minus(made["wrong"][0])
+        assert difference.mean == 1
+        assert difference.has_interval == sure
+        assert (difference.low > 0) == sure
+    with pytest.raises(TypeError, match="no difference"):
+        ratios["right"][0].minus(means["right"][0])
+
+
+def test_expectations_are_plain_means_without_an_interval() -> None:
+    values = RNG.random(40)
+    for part, made in zip(ALL, MacroBootstrap(PATIENTS, CLASSES, 4).expected_mean(values, ALL), strict=True):
+        assert made.mean == made.low == made.high == pytest.approx(slow_mean(values, CLASSES, part))
+    predictions = RNG.integers(0, 4, (3, 40))
+    by_hand = [f1_score(CLASSES, one, average=None, labels=range(4), zero_division=0) for one in predictions]
+    for part, made in zip(ALL, MacroBootstrap(PATIENTS, CLASSES, 4).expected_f1(predictions, ALL), strict=True):
+        assert made.mean == made.low == made.high == pytest.approx(np.mean([scores[part] for scores in by_hand]))

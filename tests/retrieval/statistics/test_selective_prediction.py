@@ -49,3 +49,19 @@ def test_nothing_to_draw_is_reported() -> None:
         abstention_curve(np.array([]), np.array([0.5]))
     with pytest.raises(ValueError, match="give one of each a query"):
         risk_coverage(np.array([0.5]), np.array([]))
+    with pytest.raises(ValueError, match="give one of each a query"):
+        risk_coverage(np.array([]), np.array([]))
+    with pytest.raises(ValueError, match="at least one of each"):
+        abstention_curve(np.array([0.5]), np.array([]))
+
+
+def test_the_area_under_the_risk_is_the_mean_over_all_numbers_of_answers() -> None:
+    """Those of equal similarity are answered together, at their mean loss."""
+    curve = risk_coverage(np.array([0.5, 0.9, 0.5, 0.1]), np.array([1.0, 0.0, 0.5, 1.0]))
+    assert curve.thresholds.tolist() == [0.9, 0.5, 0.1]
+    assert curve.coverage.tolist() == [0.25, 0.75, 1.0]
+    assert curve.risk.tolist() == pytest.approx([0, 0.5, 0.625])
+    assert curve.aurc == pytest.approx((0 + 0.375 + 0.5 + 0.625) / 4)
+    known = abstention_curve(np.array([0.5, 0.9]), np.array([0.1, 0.5, 0.95]))
+    assert known.thresholds.tolist() == [0.1, 0.5, 0.9, 0.95]
+    assert known.auroc == pytest.approx((2 + 1.5 + 0) / 6)
