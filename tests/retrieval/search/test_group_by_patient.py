@@ -9,7 +9,7 @@ import pytest
 
 from index_store import Hit, ImageTable, LogPosition
 from retrieval.search import group_by_patient
-from retrieval.search.group_by_patient import PatientHit, Patients, ReportRanking, head, rank_images, scores_of
+from retrieval.search.group_by_patient import PatientHit, Patients, ReportRanking, head, only, rank_images, scores_of
 from retrieval.search.reports.report_scores import AllScores
 
 QUERY = np.zeros((1, 1), dtype=np.float32)
@@ -67,9 +67,11 @@ def test_the_first_patients_are_exact(seed: int) -> None:
             assert [s for s in hit.image_scores if s >= floor] == [s for s in other.image_scores if s >= floor]
 
 
-def test_beyond_the_deepest_search_only_as_many_as_must_be_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("deepest", [32, 64])
+def test_beyond_the_deepest_search_only_as_many_as_must_be_exact(deepest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Patient 0 has the first 40 images: the pool of 4 is not filled, the first 2 are."""
-    monkeypatch.setattr(group_by_patient, "DEEPEST", 32)
+    assert group_by_patient.DEEPEST == 20_000, "as the search says"
+    monkeypatch.setattr(group_by_patient, "DEEPEST", deepest)
     scores = [1 - i / 100 for i in range(60)]
     images = Images(scores, [0] * 40 + [1] * 10 + [2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
     assert list(rank(images, 2, 4)) == [0, 1, 2, 3]  # 16, then all 60 of 64
@@ -118,3 +120,42 @@ def test_a_ranking_of_reports_is_the_same_however_much_of_it_is_sorted(
         given, contains = scores_of(ranking, [40, *best])
         assert given.tolist() == [-np.inf, *(hit.score for hit in best.values())]
         assert contains.tolist() == [False, *(hit.contains_words for hit in best.values())]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "images_per_patient", "depth"),
+    [
+        (1, 1.0, 4),  # four a patient
+        (5, 1.0, 20),
+        (6, 1.0, 22),  # one a patient, and 16
+        (10, 1.0, 26),
+        (10, 1.01, 36),
+        (10, 2.5, 40),
+        (271, 1.0, 287),
+        (272, 1.0, 289),  # a sixteenth
+        (1000, 3.0, 3062),
+        (1000, 4.0, 4000),
+    ],
+)
+def test_how_deep_images_are_searched_at_first(wanted: int, images_per_patient: float, depth: int) -> None:
+    assert group_by_patient._depth(wanted, images_per_patient) == depth
+
+
+@pytest.mark.parametrize(("pool", "count"), [(1, 1), (2, 3), (3, 3), (4, 4), (5, 5), (9, 5)])
+def test_the_head_of_a_ranking_ends_with_those_that_tie(pool: int, count: int) -> None:
+    scores = (0.9, 0.5, 0.5, -0.5, -0.75)
+    ranking = {10 + i: PatientHit(score, i, i, contains_words=i == 1) for i, score in enumerate(scores)}
+    assert head(ranking, pool) == [10, 11, 12, 13, 14][:count]
+    given, contains = scores_of(ranking, [14, 3, 11])
+    assert given.tolist() == [-0.75, -np.inf, 0.5]
+    assert contains.tolist() == [False, False, True]
+    assert only(ranking, [14, 3, 11]) == {14: ranking[14], 11: ranking[11]}
+    assert head({}, pool) == []
+
+
+def test_a_ranking_of_no_reports_ranks_nobody() -> None:
+    nothing = np.empty(0, dtype=np.int64)
+    ranking = ReportRanking(nothing, Patients(nothing), AllScores(np.empty(0)), nothing > 0)
+    assert (len(ranking), list(ranking), head(ranking, 3), only(ranking, [1])) == (0, [], [], {})
+    given, contains = scores_of(ranking, [1, 2])
+    assert (given.tolist(), contains.tolist()) == ([-np.inf, -np.inf], [False, False])

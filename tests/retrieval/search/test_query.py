@@ -86,11 +86,60 @@ def test_a_mark_replaces_the_opposite_one_and_can_be_taken_back(query: Query, ke
         ({"text": "a", "channels": ("magic",)}, "no channel 'magic'"),
         ({"case": "a", "region": Region(0, 0, 1, 1)}, "needs one image"),
         ({"text": "a", "image_id": 3}, "without the case"),
+        ({"text": "a", "image_id": 0}, "without the case"),
+        ({"text": "a", "mpp": 0.25}, "no image that it is the scale of"),
+        ({"case": "a", "mpp": 0.25}, "no image that it is the scale of"),
+        ({"image": b"x", "mpp": 0.0}, "0 µm a pixel is no scale"),
+        ({"image": b"x", "mpp": 0.049}, r"\(0.05 to 20\)"),
+        ({"image": b"x", "mpp": 20.1}, "20.1 µm a pixel is no scale"),
+        ({"text": "a", "region": Region(0, 0, 1, 1)}, "needs one image"),
+        ({"text": "a", "case": "b", "channels": ("generated",), "seeds": ()}, "at least one seed"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(QueryError, match=message):
         Query(**values)
+
+
+def test_what_a_query_is_where_nothing_else_is_said() -> None:
+    query = Query(text="a")
+    assert (query.seeds, query.preset, query.k, query.include_own_patient) == ((0, 1, 2, 3), "draft", 10, False)
+    for values in (
+        {"text": "a", "k": 1},
+        {"image": b"x", "mpp": 0.05},
+        {"image": b"x", "mpp": 20.0},
+        {"case": "a", "image_id": 0, "region": Region(0, 0, 1, 1)},
+        {"image": b"x", "region": Region(0, 0, 1, 1)},
+        {"case": "a", "seeds": ()},  # nothing is generated
+    ):
+        Query(**values)  # type: ignore[arg-type]
+
+
+def test_a_part_of_an_image_can_be_all_of_it_again() -> None:
+    part, query = Region(0, 0, 0.5, 1), Query(case="a", image_id=7)
+    assert query.within(part) == Query(case="a", image_id=7, region=part)
+    assert query.within(part, image_id=0) == Query(case="a", image_id=0, region=part)
+    assert query.within(part).within(None) == query
+
+
+def test_what_is_not_said_is_not_kept_so_that_versions_before_can_read_it() -> None:
+    plain = query_to_dict(Query(text="a", where=CaseFilter(sites=("cervix",))))
+    assert plain["version"] == 1
+    assert not {"mpp", "slide"} & plain.keys()
+    assert not {"mpp", "labels"} & plain["where"].keys()
+    whole = Query(
+        image=b"x",
+        mpp=0.25,
+        where=CaseFilter(labels=(("cervix", "", "NILM"),), mpp=(0.2, 0.3)),
+        weights=(("image", 2),),
+    )
+    kept = json.loads(json.dumps(query_to_dict(whole)))
+    assert kept["mpp"] == 0.25
+    assert kept["where"]["mpp"] == [0.2, 0.3]
+    assert kept["where"]["labels"] == [["cervix", "", "NILM"]]
+    assert query_from_dict(kept) == whole
+    assert query_from_dict({**plain, "version": 0}).text == "a"
+    assert query_from_dict({**plain, "where": None, "region": None}) == Query(text="a")
 
 
 @pytest.mark.parametrize(
@@ -150,6 +199,15 @@ def test_what_a_query_holds_decides_channels_and_rule(
         lambda d: d.update(where=["cervix"]),
         lambda d: d.update(more=[1]),
         lambda d: d.update(unknown=1),
+        lambda d: d.update(version=2),
+        lambda d: d.update(version="1"),
+        lambda d: d.update(k=True),
+        lambda d: d.update(k=3.0),
+        lambda d: d.update(seeds=[1.5]),
+        lambda d: d.update(label=1),
+        lambda d: d.update(less=[None]),
+        lambda d: d.update(image="", case="a", image_id="1"),
+        lambda d: d.update(image="eA==", mpp=True),
     ],
 )
 def test_what_is_no_query_is_refused(change: Any) -> None:

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 
 from index_store import Case, CaseFilter, Image
+from retrieval.search import results_assembly
 from retrieval.search.fusion import FusionRule
 from retrieval.search.group_by_patient import PatientHit, Ranking
+from retrieval.search.query import Query
 from retrieval.search.results import ChannelAnswer, RankedCase
-from retrieval.search.results_assembly import channel_answers, fused_cases, overlaps
+from retrieval.search.results_assembly import channel_answers, count_notes, fused_cases, overlaps
 from tests.retrieval.search.plain_fusion import plain_fusion
 
 K = 4
@@ -269,3 +271,91 @@ def test_cases_whose_report_contains_the_words_come_first_and_are_shown(seed: in
         assert [entry.score for entry in results] == sorted((entry.score for entry in results), reverse=True)
         for entry in results:
             assert sum(rank.part for rank in entry.channel_ranks) == pytest.approx(entry.score)
+
+
+class Counted:
+    """An archive of so many cases, which has these values of a facet and lacks these excluded keys."""
+
+    def __init__(self, cases: int, values: Sequence[str] = (), unknown: Sequence[str] = ()) -> None:
+        self._cases, self._values, self._unknown = cases, values, unknown
+
+    def cases(self, *, limit: int) -> list[str]:
+        return ["a case"] * min(limit, self._cases)
+
+    def facets(self) -> dict[str, dict[str, int]]:
+        return {"site": dict.fromkeys(self._values, 1)}
+
+    def unknown_exclusions(self, where: CaseFilter) -> Sequence[str]:
+        assert where.excludes
+        return self._unknown
+
+
+@pytest.mark.parametrize(
+    ("archive", "where", "absent", "found", "notes"),
+    [
+        (Counted(9), None, (), 3, []),
+        (Counted(9), CaseFilter(sites=("x",)), (), 3, []),
+        (Counted(9), None, (), 2, ["Only 2 of the 3 requested cases: the archive has no more patients that match."]),
+        (Counted(9), None, (), 1, ["Only 1 of the 3 requested cases: the archive has no more patients that match."]),
+        (Counted(0), None, (), 0, ["The archive is empty: add reference cases with `coin add`."]),
+        (Counted(1), None, (), 0, ["The archive holds no case of another patient."]),
+        (Counted(1), CaseFilter(sites=("x",)), (), 0, ["No case matches the filters: remove one of them."]),
+        (
+            Counted(1, ["cervix", "", "urine"]),
+            CaseFilter(sites=("x",)),
+            "x",
+            0,
+            ["No case matches the filters: none has the site 'x'. This archive has: cervix, urine."],
+        ),
+        (
+            Counted(1, "abcdefghij"),
+            CaseFilter(sites=("x",)),
+            "xyz",
+            0,
+            ["No case matches the filters: none has the site 'x', 'y', 'z'. "
+             "This archive has: a, b, c, d, e, f, g, h, i, j."],
+        ),
+        (
+            Counted(1, "abcdefghijk"),
+            CaseFilter(sites=("x",)),
+            "wxyz",
+            0,
+            ["No case matches the filters: none has the site 'w', 'x', 'y' …. "
+             "This archive has: a, b, c, d, e, f, g, h, i, j …."],
+        ),
+        (
+            Counted(1, [""]),
+            CaseFilter(sites=("x",)),
+            "x",
+            0,
+            ["No case matches the filters: none has the site 'x'. This archive has: none."],
+        ),
+        (
+            Counted(9, unknown="abc"),
+            CaseFilter(exclude_cases=("a", "b", "c", "d")),
+            (),
+            3,
+            ["Nothing was left out for 'a', 'b', 'c': the archive has no such patient or case."],
+        ),
+        (
+            Counted(9, unknown="abcd"),
+            CaseFilter(exclude_cases=("a", "b", "c", "d")),
+            (),
+            2,
+            ["Only 2 of the 3 requested cases: the archive has no more patients that match.",
+             "Nothing was left out for 'a', 'b', 'c' …: the archive has no such patient or case."],
+        ),
+    ],
+)  # fmt: skip
+def test_notes_say_why_there_are_fewer_cases_and_what_could_not_be_left_out(
+    archive: Counted,
+    where: CaseFilter | None,
+    absent: Sequence[str],
+    found: int,
+    notes: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values = {"site": tuple(absent)} if absent else {}
+    monkeypatch.setattr(results_assembly, "values_without_cases", lambda *_: values)
+    query = Query(text="a", k=3, where=where)
+    assert list(count_notes(archive, query, found)) == notes  # type: ignore[arg-type]
