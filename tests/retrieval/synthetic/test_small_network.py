@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from generation.phantom import PROFILES, Phantom
-from retrieval.encoder.thumbnails import SIDE, Thumbnails
+from retrieval.encoder.thumbnails import Thumbnails
 from retrieval.synthetic import small_network
 from retrieval.synthetic.small_network import SmallNetwork, train_network
 from tests.few_steps import own_steps
