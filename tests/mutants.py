@@ -226,10 +226,10 @@ def covering(fresh: bool) -> Covering:
     looked at: `fresh` measures everything.
     """
     kept = CACHE / "covering.json"
-    known: dict[str, Any] = {"lines": {}, "seconds": {}, "files": {}}
+    known: dict[str, Any] = {"lines": {}, "tests": [], "seconds": {}, "files": {}}
     if kept.exists() and not fresh:
         known = json.loads(kept.read_text(encoding="utf-8"))
-    before, seconds = known["files"], known["seconds"]
+    before, seconds, named = known["files"], known["seconds"], known["tests"]
     paths = {path.relative_to(ROOT).as_posix(): path for path in product((*PACKAGES, "tests"))}
     files = {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
     changed = {name for name in {*files, *before} if files.get(name) != before.get(name)}
@@ -239,7 +239,7 @@ def covering(fresh: bool) -> Covering:
         moved = lines_that_stay(before[name], files.get(name, "")) if name in changed else None
         for number, tests in covered.items():
             now = int(number) if moved is None else moved.get(int(number))
-            left = [test for test in tests if test.partition("::")[0] not in outdated]
+            left = [named[test] for test in tests if named[test].partition("::")[0] not in outdated]
             if now is not None and left:
                 lines[name][now] = left
     if changed:
@@ -248,7 +248,13 @@ def covering(fresh: bool) -> Covering:
             for line, tests in covered.items():
                 lines[name][line] = sorted({*lines[name].get(line, []), *tests})
         seconds.update(taken)
-        kept.write_text(json.dumps({"lines": lines, "seconds": seconds, "files": files}), encoding="utf-8")
+        place = {test: number for number, test in enumerate(sorted(seconds))}
+        by_number = {
+            name: {n: [place[test] for test in tests] for n, tests in covered.items()}
+            for name, covered in lines.items()
+        }
+        document = {"lines": by_number, "tests": sorted(seconds), "seconds": seconds, "files": files}
+        kept.write_text(json.dumps(document), encoding="utf-8")
     return Covering(lines, seconds)
 
 
