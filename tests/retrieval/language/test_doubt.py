@@ -49,6 +49,7 @@ DOUBTS = [
     ("(Ascites) Adenocarcinoma?", "SFM", "question"),
     ("Left breast, right breast: fibroadenoma.", "Benign", "several sides"),
     ("Urine: benign urothelial cells. Dysplastic groups.", "NHGUC", "another kind of finding"),
+    ("Thyroid FNA: goitre or thyroiditis.", "Benign", "not stated"),
     ("Breast FNA: malignant, unremarkable.", "Malignant", "another kind of finding"),
 ]
 

@@ -98,6 +98,8 @@ TABLE = [
     ("(Thyroid) Medullary carcinoma rather than papillary carcinoma", "thyroid", None),
     ("(Lung) No evidence of small cell carcinoma; adenocarcinoma present", "lung", None),
     ("(Lung) No small cell carcinoma, adenocarcinoma present", "lung", None),
+    ("(Thyroid) Suspicious for urothelial carcinoma; malignant cells.", "thyroid", None),
+    ("(Urine) Lymphoma cannot be excluded; metastasis.", "urine", None),
     ("Breast FNA. Preliminary: malignant. Final: benign.", "breast", "Benign"),
     ("Breast FNA. Final: benign. Preliminary: malignant.", "breast", "Benign"),
     ("Breast FNA. Outside diagnosis: malignant. Final diagnosis: benign.", "breast", "Benign"),

@@ -87,7 +87,10 @@ def test_the_sentences_that_were_held_out(kind: str, right: int, sites: int) -> 
     ],
 )
 def test_another_system_or_a_side_without_a_category_gives_none(report: str, category: str | None) -> None:
-    assert read_report(report).category == category
+    reading = read_report(report)
+    assert reading.category == category
+    assert (reading.note == "the report names another reporting system") is ("Milan" in report and category is None)
+    assert reading.site in ("oral cavity", "salivary gland", "serous effusion")
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,11 @@ def test_what_laboratories_write_for_a_site(report: str, site: str) -> None:
         ("Breast carcinoma. Node palpable.", ""),
         ("Diagnostic category: Suspicious for malignancy. Breast FNA.", "breast"),
         ("General categorization: benign. Thyroid FNA.", "thyroid"),
+        ("Ascites of a patient with known carcinoma", "serous effusion"),  # fluids and nodes are no origins
+        ("Lymph node of a patient with known carcinoma", "lymph node"),
+        ("Thyroid of a patient with known carcinoma", ""),
+        ("Thyroid smear of a patient with known carcinoma", "thyroid"),
+        ("Thyroid of a patient with a nodule", "thyroid"),
     ],
 )
 def test_the_only_site_that_is_named_is_taken_where_it_is_no_origin(report: str, site: str) -> None:
