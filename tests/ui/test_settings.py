@@ -50,6 +50,20 @@ def test_the_ends_of_a_range_are_in_it_and_nothing_beyond() -> None:
             setting.parse("nan")
 
 
+def test_the_numbers_are_these() -> None:
+    numbers = {s.name: (s.default, s.minimum, s.maximum, s.decimal) for s in SETTINGS if s.is_number}
+    assert numbers == {
+        "guidance": (None, 0, 50, True),
+        "n_images": (4, 1, 64, False),
+        "seed": (0, 0, 4294967295, False),
+        "k": (10, 1, 1000, False),
+        "cache_mb": (2048, 1, 1048576, False),
+        "audit_days": (0, 0, 36500, False),
+        "port": (8501, 1, 65535, False),
+        "max_upload_mb": (50, 1, 1024, False),
+    }
+
+
 def test_options_and_variables_follow_the_name() -> None:
     shown = {setting.name: (setting.option, setting.env) for setting in SETTINGS}
     assert shown["k"] == ("-k", "COIN_K")
