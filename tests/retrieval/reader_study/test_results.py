@@ -9,12 +9,14 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from scipy.stats import binomtest, ttest_1samp, ttest_ind
 
 from retrieval import RESEARCH_USE, ReaderStudy, ReaderStudyError, evaluate_reader_study, rating_rows
 from retrieval.reader_study.export import COLUMNS, rows_csv
-from retrieval.reader_study.results import progress_of
+from retrieval.reader_study.kappa import MISSING
+from retrieval.reader_study.results import guesses_of, progress_of, scores_of
 from tests.retrieval.reading_parts import made_study
 
 
@@ -240,3 +242,51 @@ def test_chance_where_more_generated_images_were_guessed_than_real_ones(study: R
     (guesses,) = evaluate_reader_study(study).guesses
     assert (guesses.guessed, guesses.missing, guesses.right) == (8, 4, 7)
     assert guesses.chance == pytest.approx(44 / 64)
+
+
+def test_scores_are_means_over_readers_then_images_then_patients() -> None:
+    """Answers from 0 stand for 1 to 5; what is missing counts nowhere, and an image without an answer is none."""
+    answers = np.array([[4, 3, 0, 1, 2, MISSING, 4], [2, MISSING, 1, 1, MISSING, MISSING, 0]])
+    generated = np.array([False, False, False, True, True, True, True])
+    clusters = np.array([7, 7, 2, 4, 5, 6, 5])
+    scores = scores_of("anatomic", answers, generated, clusters)
+    assert (scores.images_real, scores.images_generated, scores.ratings, scores.missing) == (3, 3, 10, 4)
+    assert scores.real is not None and scores.generated is not None and scores.difference is not None
+    assert scores.real.mean == pytest.approx(((4 + 4) / 2 + 1.5) / 2)
+    assert scores.generated.mean == pytest.approx((2 + (3 + 3) / 2) / 2)
+    assert scores.difference.mean == pytest.approx(scores.generated.mean - scores.real.mean)
+    assert not (scores.real.has_interval or scores.generated.has_interval or scores.difference.has_interval)
+    one = scores_of("anatomic", answers, generated, np.array([7, 7, 7, 4, 5, 6, 5]))
+    assert one.real is one.difference is None, "images of one patient"
+    assert one.generated == scores.generated
+
+
+@pytest.mark.parametrize("count", [5, 6])
+def test_of_six_patients_there_is_an_interval_within_the_scale(count: int) -> None:
+    answers = np.array([[0, 4] * count])
+    halves = np.arange(2 * count) < count
+    scores = scores_of("anatomic", answers, halves, np.arange(2 * count))
+    for found in (scores.real, scores.generated, scores.difference):
+        assert found is not None and found.has_interval == (count == 6)
+    if count == 6:
+        alike = scores_of("anatomic", np.where(halves, 0, answers), halves, np.arange(12))
+        assert alike.generated is not None and (alike.generated.low, alike.generated.high) == (1, 1)
+        assert alike.difference is not None and alike.difference.low < alike.difference.mean < alike.difference.high
+        steep = scores_of("anatomic", np.array([[0, 0, 0, 0, 0, 4] * 2]), halves, np.arange(12)).real
+        assert steep is not None and steep.low == 1 < steep.high < 5
+
+
+def test_guesses_are_counted_by_kind() -> None:
+    real, generated = 0, 1
+    if guesses_of("P", np.array([0]), np.array([True]), np.array([0])).right:
+        real, generated = generated, real  # the order of the two answers
+    answers = np.array([generated, generated, real, MISSING, real, real, MISSING])
+    truth = np.array([True, False, False, True, True, False, False])
+    found = guesses_of("P", answers, truth, np.array([0, 0, 1, 2, 3, 3, 4]))
+    assert (found.guessed, found.missing, found.right) == (5, 2, 3)
+    assert (found.generated, found.generated_right, found.real, found.real_right) == (2, 1, 3, 2)
+    assert found.chance == pytest.approx(2 / 5 * 2 / 5 + 3 / 5 * 3 / 5)
+    exact = binomtest(3, 5).proportion_ci(method="exact")
+    assert found.accuracy is not None
+    assert found.accuracy.mean == 0.6
+    assert found.accuracy.low < exact.low, "of three patients and reports"

@@ -14,6 +14,7 @@ from generation.phantom import phantom_cases, write_phantoms
 from generation.training.data.crops import views
 from index_store import Archive, EncoderMismatchError
 from retrieval import Encoder, EvaluationError, add_manifest, check_copies
+from retrieval.synthetic import memorisation
 from retrieval.synthetic.copy_report import CopyReport
 from retrieval.synthetic.memorisation import baseline, extreme_similarity, images_of
 from retrieval.synthetic.picture_reader import read_images
@@ -231,3 +232,42 @@ def test_many_images_are_read_by_processes(training: Path, monkeypatch: pytest.M
 
     read_images(files, keep, None, look=picture_size)
     assert found == [(number, (64, 64)) for number in range(12)]
+
+
+def test_nearer_is_counted_pair_by_pair_and_a_tie_is_half() -> None:
+    rng = np.random.default_rng(0)
+    some, others = rng.integers(0, 6, 17) / 5, rng.integers(0, 6, 9) / 5
+    won = [1.0 if a > b else 0.5 if a == b else 0.0 for a in some for b in others]
+    assert memorisation._greater(some, others) == pytest.approx(np.mean(won))
+    nearness = memorisation._nearness(np.arange(101.0))
+    assert (nearness.images, nearness.mean) == (101, 50)
+    assert nearness.quantiles == pytest.approx({"0.05": 5, "0.25": 25, "0.5": 50, "0.75": 75, "0.95": 95, "0.99": 99})
+
+
+@pytest.mark.parametrize(("references", "at"), [(500, 498), (999, 997), (1000, 997), (1499, 1496), (1500, 1496)])
+def test_two_references_in_a_thousand_may_be_more_alike(references: int, at: int) -> None:
+    shuffled = np.random.default_rng(1).permutation(references).astype(float)
+    assert extreme_similarity(shuffled) == at
+
+
+def test_the_baseline_is_the_same_a_block_of_references_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    patients = tuple(str(number) for number in rng.integers(0, 4, 11))
+    vectors, bits = unit(rng.normal(size=(11, 4))), rng.random((11, 256)) < 0.02
+    references = References("", ("",) * 11, (Path(),) * 11, patients, vectors, bits, True)
+    others = [[j for j in range(11) if patients[j] != patients[i]] for i in range(11)]
+    for block in (3, 512):
+        monkeypatch.setattr(memorisation, "_BLOCK", block)
+        near, flagged = baseline(references)
+        assert near == pytest.approx([max(vectors[i] @ vectors[j] for j in others[i]) for i in range(11)], abs=1e-6)
+        assert flagged.all(), "all of their bits are nearly the same"
+
+
+def test_images_are_found_below_a_folder_by_their_endings(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    for name in ("b/2.PNG", "1.jpg", "3.tiff", "4.txt", "5.gif"):
+        (tmp_path / name).touch()
+    (tmp_path / "6.png").mkdir()
+    folder, found = images_of(str(tmp_path))
+    assert folder == tmp_path
+    assert [path.relative_to(tmp_path).as_posix() for path in found] == ["1.jpg", "3.tiff", "b/2.PNG"]

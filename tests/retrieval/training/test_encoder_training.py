@@ -23,7 +23,8 @@ from generation.training.data.pairs import TrainingPair, title_of
 from index_store import Archive
 from retrieval import Encoder, EncoderLoadError, add_manifest
 from retrieval.encoder.model_files import find_clip
-from retrieval.training.before_after import OWN, Compared, Seen, compare
+from retrieval.statistics.estimate import Estimate
+from retrieval.training.before_after import OWN, Compared, Comparison, Seen, compare
 from retrieval.training.encoder_settings import EncoderSettings
 from retrieval.training.encoder_tuning import train_encoder
 from retrieval.training.model_card import EncoderTuning
@@ -305,6 +306,30 @@ class TestComparison:
         figure = self.figures(2.0, 2.0)[OWN, "R@1"]
         assert figure.after.mean == 1.0 and figure.queries == 20
         assert figure.chance == pytest.approx(0.5)
+
+    @pytest.mark.parametrize(
+        ("low", "high", "named", "verdict"),
+        [
+            (0.01, 0.2, True, "better"),
+            (0.0, 0.2, True, "no sure difference"),
+            (-0.2, 0.0, True, "no sure difference"),
+            (-0.2, -0.01, True, "worse"),
+            (-np.inf, np.inf, True, "too few patients"),
+            (0.01, 0.2, False, "patients not named"),
+        ],
+    )
+    def test_a_verdict_and_its_words(self, low: float, high: float, named: bool, verdict: str) -> None:
+        even = Estimate(0.5, 0.4, 0.6)
+        figures = [
+            Compared("report finds its image", metric, 9, 2, even, even, Estimate(0.1, low, high), None, named)
+            for metric in ("R@1", "R@5")
+        ]
+        assert {figure.verdict for figure in figures} == {verdict}
+        words = {
+            "too few patients": "R@1 +0.100, R@5 +0.100 (of 2 patients, and 6 are needed to say how sure).",
+            "patients not named": "R@1 +0.100, R@5 +0.100 (patients are not named, so that nothing says how sure).",
+        }.get(verdict, f"R@1 +0.100 ({verdict}), R@5 +0.100 ({verdict}).")
+        assert Comparison(tuple(figures), ()).words == f"Report finds its image: {words}"
 
 
 class TestOwnPairs:
