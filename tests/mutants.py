@@ -54,6 +54,8 @@ CACHE = ROOT / ".mutants"
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.txt")
 SECONDS = 60.0
 """Of tests chosen for one mutant, as they took unchanged."""
+OF_ALL = "tests/test_architecture.py::"
+"""These tests read every module: they see what none that executes a line does (a record that is not frozen)."""
 RUNNING: set[subprocess.Popen[bytes]] = set()
 STOPPED = -1
 """The status of tests that took too long."""
@@ -188,7 +190,8 @@ class Covering:
     seconds: dict[str, float]
 
     def tests(self, mutant: Mutant, seconds: float = SECONDS) -> list[str]:
-        """Those that cover the line, the nearest first, up to `seconds`; a module's constants: the tests beside it."""
+        """Those that cover the line, the nearest first, up to `seconds` (of a module constant: those beside it), then
+        those that read all modules."""
         module = Path(mutant.path)
         folders = ("tests", *module.parts[:-1])
 
@@ -215,7 +218,7 @@ class Covering:
             if total > seconds and chosen:
                 break
             chosen.append(test)
-        return chosen
+        return chosen + sorted(test for test in self.seconds if test.startswith(OF_ALL))
 
 
 def covering(fresh: bool) -> Covering:
