@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from generation.cache import GenerationCache, image_key
 from generation.jobs import GeneratedImage, Generation, Job, run_jobs
 from generation.model.device import choose_device, choose_dtype
+from generation.model.loading import part_models
 from generation.model.model_files import ModelFiles
 from generation.model.pipeline import CoinPipeline
 from generation.model.presets import Preset, choose_preset
@@ -112,6 +113,7 @@ class CoinGenerator:
 
     def requirements(self) -> GeneratorRequirements:
         """What loading and generating will take, from headers alone. Raises `WeightsError`, `LoraMismatchError`."""
+        part_models(self._files.base)
         return self._files.check(device=self.device, dtype=self.dtype, low_memory=self._low_memory)
 
     def load(self) -> None:

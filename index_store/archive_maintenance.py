@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,19 +173,27 @@ class ArchiveMaintenance(ArchiveQueries):
             EncoderMismatchError: it is not registered (`begin_encoder`), or colours are all it knows. Otherwise like
                 `add`.
         """
-        if fingerprint == COLOUR_FINGERPRINT:
+        self.switch_roles(
+            dict.fromkeys(ROLES if role is None else (role,), fingerprint), without_reports=without_reports
+        )
+
+    def switch_roles(self, chosen: Mapping[Role, str], *, without_reports: bool = False) -> None:
+        """`switch_encoder` for roles with the fingerprint of each, in one transaction: all or, on an error, none."""
+        if COLOUR_FINGERPRINT in chosen.values():
             raise EncoderMismatchError("Colour histograms cannot take the place of an encoder: they answer beside it.")
         with self.writer():
             with self._catalog.reading() as session:
-                encoder = require_known(session, fingerprint)
-                has = roles_of(session, encoder)
-                if set(ROLES if role is None else (role,)) <= set(has):
+                known = {fingerprint: require_known(session, fingerprint) for fingerprint in chosen.values()}
+                has = {fingerprint: roles_of(session, encoder) for fingerprint, encoder in known.items()}
+                if all(role in has[fingerprint] for role, fingerprint in chosen.items()):
                     return
-            if not has:
-                self._index.prepare(encoder)
+            for fingerprint, encoder in known.items():
+                if not has[fingerprint]:
+                    self._index.prepare(encoder)
             with self._catalog.writing() as session:
-                known = require_known(session, fingerprint)
-                reembedding.give_role(session, known, role, without_reports=without_reports)
+                for role in sorted(chosen, reverse=True):  # texts first: what lacks then names reports, too
+                    encoder = require_known(session, chosen[role])
+                    reembedding.give_role(session, encoder, role, without_reports=without_reports)
                 advance_revision(session)
             self._index.sync()
 

@@ -15,12 +15,13 @@ from typing import Any
 
 from generation.errors import WeightsError, WeightsNotFoundError
 from generation.importing.imported import Imported, Importing, finish, importing
-from generation.importing.layout import meta_models, sdxl_folder, tensor_shapes
+from generation.importing.layout import sdxl_folder, sdxl_models, tensor_shapes
 from generation.model.files.base_files import CONFIGS, no_base, wanted_files
 from generation.model.files.hub import fetch, split_hub_id
-from generation.model.files.single_file import NOT_WEIGHTS, PREFIXES, other_kind, single_file_names
+from generation.model.files.single_file import NOT_WEIGHTS, PREFIXES, other_kind, single_file_names, taken_shape
 from generation.model.files.stored_weights import NewTensor, StoredWeights, write_weights
 from generation.model.files.weight_files import check_index, check_safetensors, is_pickled, read_json
+from generation.model.loading import part_models
 from generation.model.pickled import HOW_IT_WAS_READ, as_safetensors, convert_pickled
 from generation.model.weights import components_of, find_base
 
@@ -133,7 +134,7 @@ def _single_file(found: Path, layout: str | Path | None, work: Importing) -> Non
         if kind := other_kind(stored.shapes):
             raise WeightsError(f"{found} is {kind}; COIN needs an SDXL base.")
         described = sdxl_folder(scratch) if layout is None else find_base(layout).folder
-        models = meta_models(described)
+        models = sdxl_models() if layout is None else part_models(find_base(layout))
         used: set[str] = set()
         for component, model in models.items():
             used |= _component(component, model, stored, found, work)
@@ -160,8 +161,8 @@ def _component(component: str, model: Any, stored: StoredWeights, found: Path, w
     for name, other, take in single_file_names(component, shapes):
         key = prefix + other
         shape = shapes[name]
-        if key not in stored or (made := _shape(stored, key, take)) != shape:
-            there = "missing" if key not in stored else f"{list(made)} there"
+        if key not in stored or taken_shape(stored.shapes[key], take) != shape:
+            there = "missing" if key not in stored else f"{list(stored.shapes[key])} there"
             wrong.append(f"{key} is {there}, {list(shape)} by the configuration")
             continue
         used.add(key)
@@ -176,10 +177,3 @@ def _component(component: str, model: Any, stored: StoredWeights, found: Path, w
     stem = "diffusion_pytorch_model" if component in ("unet", "vae") else "model"
     write_weights(work.folder / component / f"{stem}.safetensors", tensors)
     return used
-
-
-def _shape(stored: StoredWeights, key: str, take: Any) -> tuple[int, ...]:
-    """The shape that a tensor has once it is taken, without reading it."""
-    import torch
-
-    return tuple(take(torch.empty(stored.shapes[key], device="meta")).shape)

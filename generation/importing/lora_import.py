@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from generation.errors import WeightsNotFoundError
 from generation.importing.imported import Imported, Importing, finish, importing
-from generation.importing.layout import base_shapes, sdxl_shapes
+from generation.importing.layout import sdxl_shapes
 from generation.model.files.stored_weights import NewTensor, StoredWeights, write_weights
 from generation.model.files.weight_files import check_safetensors, is_pickled
 from generation.model.lora.find import Lora, LoraFile, choose_lora, fetch_lora, peft_config
@@ -25,6 +25,8 @@ from generation.model.lora.fuse import require_numbers
 from generation.model.lora.lora_file import LayerChange, LoraContent, read_lora
 from generation.model.lora.names import PARTS, LayerNames
 from generation.model.pickled import HOW_IT_WAS_READ, as_safetensors
+from generation.model.requirements import stored_shapes
+from generation.model.weights import find_base
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +71,7 @@ def import_lora(source: str | Path, out: str | Path, *, base: str | Path | None 
                 work.reads(config, str(Path(name).with_name(config.name).as_posix()))
             files.append(LoraFile(weights, config, path.parent.name if path.parent.name in PARTS else ""))
         lora = Lora(found.name, found, tuple(files))
-        names = LayerNames(sdxl_shapes() if base is None else base_shapes(base))
+        names = LayerNames(sdxl_shapes() if base is None else stored_shapes(find_base(base)))
         content = read_lora(lora, names, "SDXL 1.0" if base is None else str(base))
         work.left_out += [f"bundled embedding: {name}" for name in content.embeddings]
         _write(content, names, found, work)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from generation.errors import WeightsError
 from generation.model.files.meta_model import meta_model
-from generation.model.files.single_file import read_single_file_vae, single_file_names
+from generation.model.files.single_file import Taken, read_single_file_vae, single_file_names, taken_shape
 from generation.model.files.stored_weights import StoredWeights
 from generation.model.lora.find import Lora
 from generation.model.lora.fuse import fuse
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _SILENCED = ("diffusers.models.modeling_utils",)
+_FORMER_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Names in the VAEs that diffusers wrote before its version 0.15, which it still reads."""
 
 
 def load_pipeline(base: Base, loras: Sequence[Lora], tokens: PromptTokens, *, dtype: torch.dtype, device: str) -> Any:
@@ -48,20 +51,36 @@ def load_pipeline(base: Base, loras: Sequence[Lora], tokens: PromptTokens, *, dt
     return pipe
 
 
+def part_models(base: Base) -> dict[str, Any]:
+    """The models that a base's configurations describe, without memory, by their part. Reads headers only.
+
+    Raises `WeightsError` where its files hold other tensors: transformers fills what is missing with random numbers.
+    """
+    parts = [*(part for part in PARTS if part in base.variants), "vae"]
+    try:
+        models = {part: meta_model(part, base.config(part), base.weights(part)) for part in parts}
+        for part, model in models.items():
+            if part != "vae" or base.vae is None or base.vae.folder is not None:
+                _check_tensors(base, part, model)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        raise _not_loaded(base, error) from error
+    if base.vae is not None and base.vae.folder is None:
+        _vae_tensors(base.vae, models["vae"])
+    return models
+
+
 def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype) -> Any:
     """The base as it is on disk, but for the UNet, which has its layers and no weights yet."""
     import torch
     from diffusers import DiffusionPipeline
 
-    # SDXL's own VAE overflows in float16
-    upcast = dtype == torch.float16 and base.config("vae").get("force_upcast", True)
-    vae_dtype = torch.float32 if upcast else dtype
+    models = part_models(base)
     try:
-        models = {part: meta_model(part, base.config(part)) for part in PARTS if part in base.variants}
-        for part, model in models.items():
-            _check_tensors(base, part, model)
-        replaced = {} if base.vae is None else {"vae": load_vae(base.vae, base, vae_dtype)}
-        pipe = DiffusionPipeline.from_pretrained(
+        # SDXL's own VAE overflows in float16
+        upcast = dtype == torch.float16 and base.config("vae").get("force_upcast", True)
+        vae_dtype = torch.float32 if upcast else dtype
+        replaced = {} if base.vae is None else {"vae": load_vae(base.vae, models["vae"], vae_dtype)}
+        return DiffusionPipeline.from_pretrained(
             base.folder,
             variant="fp16"
             if "fp16" in base.variants.values()
@@ -74,9 +93,6 @@ def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype) -> Any:
             **replaced,
             **tokens.tokenizers,
         )
-        if absent := [name for name, value in pipe.vae.named_parameters() if value.is_meta]:
-            raise ValueError(f"{len(absent)} tensors of the VAE are missing, the first {absent[0]}")
-        return pipe
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         raise _not_loaded(base, error) from error
 
@@ -84,15 +100,10 @@ def _load(base: Base, tokens: PromptTokens, dtype: torch.dtype) -> Any:
 def _check_tensors(base: Base, part: str, model: Any) -> None:
     """Raise ValueError where the files of a part hold other tensors than its configuration describes.
 
-    transformers fills what is missing with random numbers. Tensors that a text encoder has no use for are left alone.
+    Tensors that a text encoder or a VAE has no use for are left alone.
     """
-    stored, wanted = (
-        {name.removeprefix("text_model."): tuple(shape) for name, shape in shapes.items()}
-        for shapes in (
-            StoredWeights(base.weights(part)).shapes,
-            {name: value.shape for name, value in model.state_dict().items()},
-        )
-    )
+    stored = {_own_name(name): shape for name, shape in StoredWeights(base.weights(part)).shapes.items()}
+    wanted = {_own_name(name): tuple(value.shape) for name, value in model.state_dict().items()}
     wrong = [name for name, shape in wanted.items() if stored.get(name) != shape]
     if part == "unet":
         wrong += [name for name in stored if name not in wanted]
@@ -102,6 +113,12 @@ def _check_tensors(base: Base, part: str, model: Any) -> None:
             f"{len(wrong)} tensors of {part} differ from its config.json, the first {wrong[0]}: in the file {there}, "
             f"by the configuration {expected}"
         )
+
+
+def _own_name(name: str) -> str:
+    """A tensor's name by whichever version of the libraries wrote it."""
+    name = name.removeprefix("text_model.")
+    return re.sub(r"\.(query|key|value|proj_attn)\.", lambda match: f".{_FORMER_ATTENTION[match[1]]}.", name)
 
 
 def _fill(unet: Any, base: Base, dtype: torch.dtype) -> None:
@@ -115,28 +132,43 @@ def _fill(unet: Any, base: Base, dtype: torch.dtype) -> None:
         setattr(unet.get_submodule(module), kind, value)
 
 
-def load_vae(vae: Vae, base: Base, dtype: torch.dtype) -> Any:
-    """The autoencoder that replaces a base's own. A single file is read by the base's own configuration."""
+def load_vae(vae: Vae, model: Any, dtype: torch.dtype) -> Any:
+    """The autoencoder that replaces a base's own.
+
+    Args:
+        model: for a single file, the base's own without memory.
+    """
     if vae.folder is not None:
         from diffusers import AutoencoderKL
 
         return AutoencoderKL.from_pretrained(vae.folder, variant=vae.variant, dtype=dtype, use_safetensors=True)
-    model = meta_model("vae", base.config("vae"))
-    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     stored = StoredWeights(vae.files)
-    prefix = read_single_file_vae(stored.shapes)
-    pairs = [(name, name, lambda tensor: tensor) for name in shapes]
+    tensors = _vae_tensors(vae, model)
+    model.load_state_dict(
+        {name: take(stored.read(other)).to(dtype) for name, (other, take) in tensors.items()}, assign=True
+    )
+    return model.eval()
+
+
+def _vae_tensors(vae: Vae, model: Any) -> dict[str, tuple[str, Taken]]:
+    """For each tensor of a model, its name in the single file of a VAE, and how it is taken. Raises `WeightsError`."""
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    stored = StoredWeights(vae.files).shapes
+    prefix = read_single_file_vae(stored)
+    found: dict[str, tuple[str, Taken]] = {name: (name, lambda tensor: tensor) for name in shapes}
     if prefix is not None:
-        pairs = [(name, prefix + other, take) for name, other, take in single_file_names("vae", shapes)]
-    state = {name: take(stored.read(other)).to(dtype) for name, other, take in pairs if other in stored}
-    wrong = [name for name, shape in shapes.items() if name not in state or tuple(state[name].shape) != shape]
+        found = {name: (prefix + other, take) for name, other, take in single_file_names("vae", shapes)}
+    wrong = [
+        name
+        for name, (other, take) in found.items()
+        if other not in stored or taken_shape(stored[other], take) != shapes[name]
+    ]
     if wrong:
         raise WeightsError(
             f"The VAE {vae.name} does not fit the base's: {len(wrong)} of {len(shapes)} tensors are missing or of "
             f"another shape, the first {wrong[0]}. Give a VAE of SDXL, or its folder in diffusers' layout."
         )
-    model.load_state_dict(state, assign=True)
-    return model.eval()
+    return found
 
 
 def _not_loaded(base: Base, error: Exception) -> WeightsError:

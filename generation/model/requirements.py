@@ -69,17 +69,21 @@ def check_loras(base: Base, loras: Sequence[Lora]) -> tuple[LoraContent, ...]:
     """
     if not loras:
         return ()
-    shapes = {
+    names = LayerNames(stored_shapes(base))
+    return tuple(read_lora(lora, names, base.name) for lora in loras)
+
+
+def stored_shapes(base: Base) -> dict[str, dict[str, tuple[int, ...]]]:
+    """The shapes of the weights of a base's layers by its files, for the names in a LoRA. Reads headers only."""
+    return {
         part: {
-            name.removesuffix(".weight"): tuple(shape)
+            name.removesuffix(".weight"): shape
             for name, shape in StoredWeights(base.weights(part)).shapes.items()
             if name.endswith(".weight")
         }
         for part in PARTS
         if part in base.variants
     }
-    names = LayerNames(shapes)
-    return tuple(read_lora(lora, names, base.name) for lora in loras)
 
 
 def requirements(

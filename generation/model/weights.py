@@ -86,6 +86,8 @@ class Base:
 
     def weights(self, component: str) -> list[Path]:
         """The files of a component's weights."""
+        if component == "vae" and self.vae is not None and self.vae.folder is not None:
+            return weights_in(self.vae.folder, self.vae.variant)
         return weights_in(self.folder / component, self.variants[component])
 
     @property

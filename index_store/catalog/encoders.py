@@ -117,11 +117,9 @@ def activate(session: Session, encoder: EncoderRow) -> None:
 
 
 def assign_role(session: Session, encoder: EncoderRow, role: Role) -> None:
-    """From this transaction on, the encoder has this role; the other role stays with the encoder that has it."""
+    """From this transaction on, the encoder has this role; the other stays with the encoder that has it, if any."""
     archive = session.scalars(select(ArchiveRow)).one()
-    image, text = encoder_of(session, IMAGE), encoder_of(session, TEXT)
-    assert image is not None
-    assert text is not None
+    image, text = encoder_of(session, IMAGE) or encoder, encoder_of(session, TEXT) or encoder
     if role == IMAGE:
         image = encoder
     else:

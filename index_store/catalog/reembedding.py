@@ -20,7 +20,7 @@ from index_store.catalog.case_reader import in_chunks
 from index_store.catalog.change_log import VECTOR_TYPE, log_changes
 from index_store.catalog.counts.kept import Counts, change, forget_encoder
 from index_store.catalog.counts.tally import VECTORS
-from index_store.catalog.encoders import activate, assign_role, encoder_info, serving_encoders
+from index_store.catalog.encoders import assign_role, encoder_info, serving_encoders
 from index_store.catalog.models import ADDED, REMOVED, EmbeddingRow, EncoderRow, ImageRow, ReportEmbeddingRow
 from index_store.errors import EncoderIncompleteError
 from index_store.records import IMAGE, EncoderCoverage, Role
@@ -84,9 +84,9 @@ def coverage(session: Session, counted: Counts) -> tuple[EncoderCoverage, ...]:
     )
 
 
-def give_role(session: Session, encoder: EncoderRow, role: Role | None, *, without_reports: bool) -> None:
-    """Give this encoder a role, or (None) both, if it has embedded everything that the role compares: the images, and
-    for texts the reports.
+def give_role(session: Session, encoder: EncoderRow, role: Role, *, without_reports: bool) -> None:
+    """Give this encoder a role, if it has embedded everything that the role compares: the images, and for texts the
+    reports.
 
     Raises:
         EncoderIncompleteError: images, or (unless `without_reports`) reports, have no vector of it.
@@ -103,10 +103,7 @@ def give_role(session: Session, encoder: EncoderRow, role: Role | None, *, witho
             + " An encoder that reads images only embeds no report: it can have the role `image`."
             * no_report
         )
-    if role is None:
-        activate(session, encoder)
-    else:
-        assign_role(session, encoder, role)
+    assign_role(session, encoder, role)
 
 
 def drop_vectors(session: Session, encoder_id: int) -> int:

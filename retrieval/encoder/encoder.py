@@ -172,6 +172,14 @@ class Encoder:
                     f"The encoder '{self.name}' refuses images as its configuration prepares them: {first_line(error)} "
                     "Correct the image size there."
                 ) from error
+            except RuntimeError as error:
+                if "memory" not in str(error):
+                    raise
+                raise EncoderLoadError(
+                    f"The memory does not suffice for the encoder '{self.name}', which sees images of "
+                    f"{batch.shape[-1]} × {batch.shape[-2]} pixels ({first_line(error)[:200]}) Close other programs, "
+                    "or take an encoder of smaller images."
+                ) from error
         vectors = self._unit_rows(rows)
         counts = [len(item) for item in prepared]
         if sum(counts) == len(counts):

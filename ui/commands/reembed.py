@@ -99,17 +99,19 @@ def reembed(
                 embedding=update_reports,
             )
         note_encoder(archive, encoder)
-        dropped = None
+        dropped, unused = None, []
         old = sorted(before - _serving(archive)) if drop_old and summary.switched else []
         if old:
             with archive.writer(timeout=wait):
                 dropped = sum(archive.drop_encoder(fingerprint) for fingerprint in old)
+        elif drop_old:  # a run that was stopped after it had switched: which of them it was to drop is not known
+            unused = [known.encoder for known in archive.encoders() if known.vectors and not known.roles]
     if as_json:
         from dataclasses import asdict
 
         echo_json({**asdict(summary), "dropped": dropped})
     else:
-        echo(reembed_text(summary, dropped, role))
+        echo(reembed_text(summary, dropped, role, unused))
     if summary.waiting or (switch and not summary.switched):
         click.get_current_context().exit(1)
 
@@ -163,9 +165,7 @@ def encoders(
             with archive.writer(timeout=wait):
                 if switch is not None:
                     archive.switch_encoder(archive.find_encoder(switch).fingerprint)
-                found = [(role, archive.find_encoder(beginning).fingerprint) for role, beginning in roles]
-                for role, fingerprint in found:
-                    archive.switch_encoder(fingerprint, role=role)
+                archive.switch_roles({role: archive.find_encoder(beginning).fingerprint for role, beginning in roles})
                 if drop is not None:
                     dropped = archive.drop_encoder(archive.find_encoder(drop).fingerprint)
         known = archive.encoders()

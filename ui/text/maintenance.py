@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from index_store import (
         BackupDescriptor,
         EncoderCoverage,
+        EncoderInfo,
         Examination,
         Finding,
         Migration,
@@ -114,8 +115,14 @@ _USED: Final = {"image": "searches by image", "text": "searches by text", COLOUR
 """By role, what uses its encoder."""
 
 
-def reembed_text(summary: ReembedSummary, dropped: int | None, role: Role | None = None) -> str:
-    """What `coin reembed` did, for one role or (None) for both, and each image that it skipped, with the reason."""
+def reembed_text(
+    summary: ReembedSummary, dropped: int | None, role: Role | None = None, unused: Sequence[EncoderInfo] = ()
+) -> str:
+    """What `coin reembed` did, for one role or (None) for both, and each image that it skipped, with the reason.
+
+    Args:
+        unused: encoders that no search uses, where their vectors were to be deleted and it is not known which.
+    """
     searches = "searches" if role is None else _USED[role]
     name = f"{summary.encoder} ({summary.fingerprint[:12]})"
     lines = [
@@ -126,6 +133,12 @@ def reembed_text(summary: ReembedSummary, dropped: int | None, role: Role | None
     ]
     if dropped is not None:
         lines.append(f"deleted the vectors of {dropped} images by the previous encoder")
+    lines += [
+        wrapped(
+            f"No search uses {encoder.name}: `coin encoders --drop {encoder.fingerprint[:12]}` deletes its vectors."
+        )
+        for encoder in unused
+    ]
     lines += [clean(f"  skipped {problem}") for problem in summary.skipped]
     lines += [wrapped(f"Note: {note}") for note in summary.notes]
     return "\n".join(lines)

@@ -87,6 +87,16 @@ def read_single_file_vae(names: Iterable[str]) -> str | None:
     return PREFIXES["vae"] if any(name.startswith(PREFIXES["vae"]) for name in names) else ""
 
 
+def taken_shape(shape: tuple[int, ...], take: Taken) -> tuple[int, ...] | None:
+    """The shape that a stored tensor has once it is taken, without reading it; None where it cannot be taken so."""
+    import torch
+
+    try:
+        return tuple(take(torch.empty(shape, device="meta")).shape)
+    except (RuntimeError, IndexError):
+        return None
+
+
 def _vae_name(name: str, levels: int) -> str:
     side, _, rest = name.partition(".")
     if match := re.fullmatch(r"(down|up)_blocks\.(\d+)\.(resnets|downsamplers|upsamplers)\.(\d+)\.(.+)", rest):

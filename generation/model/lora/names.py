@@ -80,7 +80,8 @@ def sgm_name(name: str, layers: int, *, attended: bool = True) -> str:
 
 def sgm_names(names: Mapping[str, Any]) -> dict[str, str]:
     """`sgm_name` of each layer of a UNet, by the layer's name."""
-    layers = 1 + max(int(match[1]) for name in names if (match := re.match(r"down_blocks\.0\.resnets\.(\d+)", name)))
+    resnets = (re.match(r"down_blocks\.0\.resnets\.(\d+)", name) for name in names)
+    layers = 1 + max((int(match[1]) for match in resnets if match), default=0)
     attended = {match[1] for name in names if (match := re.match(r"(up_blocks\.\d+)\.attentions", name))}
     return {name: sgm_name(name, layers, attended=".".join(name.split(".")[:2]) in attended) for name in names}
 

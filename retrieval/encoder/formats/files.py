@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from generation import PICKLED_SUFFIXES, WeightsError, file_sha256
 from generation.model.files import weight_files
+from generation.model.files.network_size import no_larger_than
 from generation.model.files.weight_files import missing_shards, pointer_refusal
 from retrieval.errors import EncoderLoadError
 
@@ -143,6 +145,16 @@ def model_weights(folder: Path) -> tuple[Path, ...]:
     for path in files:
         check_safetensors(path)
     return tuple(files)
+
+
+@contextlib.contextmanager
+def made_within(weights: Sequence[Path]) -> Iterator[None]:
+    """Make a network in the block that is not far larger than its weights. Raises EncoderLoadError for one that is."""
+    try:
+        with no_larger_than(weights):
+            yield
+    except WeightsError as error:
+        raise EncoderLoadError(str(error)) from error
 
 
 def check_shards(folder: Path, names: Sequence[str]) -> None:

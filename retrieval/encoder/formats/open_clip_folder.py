@@ -24,6 +24,7 @@ from retrieval.encoder.formats.files import (
     digest,
     first_line,
     has_tokenizer_files,
+    made_within,
     pickled_hint,
     read_description,
     read_json,
@@ -150,7 +151,7 @@ def load_network(files: OpenClipFiles, device: str) -> tuple[Any, Callable[[PIL.
     """
     open_clip = _import_open_clip(text_towers=bool(files.config["model_cfg"]["text_cfg"].get("hf_model_name")))
     try:
-        with _offline_text_tower(files) as changed:
+        with _offline_text_tower(files) as changed, made_within(files.weights):
             network, transform = open_clip.create_model_from_pretrained(
                 f"local-dir:{files.path}", device=device, **changed
             )
@@ -166,6 +167,7 @@ def load_network(files: OpenClipFiles, device: str) -> tuple[Any, Callable[[PIL.
         ) from error
     network.eval()
     _check_image_size(files, network)
+    _check_context(files, network)
     return network, transform
 
 
@@ -239,6 +241,17 @@ def _check_image_size(files: OpenClipFiles, network: Any) -> None:
         raise EncoderLoadError(
             f"The image tower of '{files.name}' takes images of {wanted[0]} × {wanted[1]} pixels, and {CONFIG} "
             f"prepares them at {edges[0]} × {edges[1]}. Set vision_cfg.image_size to {wanted[0]} there."
+        )
+
+
+def _check_context(files: OpenClipFiles, network: Any) -> None:
+    """Raise EncoderLoadError where texts are padded to more tokens than the text tower of transformers reads."""
+    reads = getattr(getattr(getattr(network, "text", None), "config", None), "max_position_embeddings", None)
+    context = int(files.config["model_cfg"]["text_cfg"].get("context_length", 0))
+    if reads is not None and context > reads:
+        raise EncoderLoadError(
+            f"{files.path / CONFIG} states a context_length of {context} tokens, and its text tower reads {reads}. The "
+            f"two may belong to different models: fetch both again."
         )
 
 

@@ -18,6 +18,7 @@ from retrieval.encoder.formats.files import (
     EncoderFiles,
     digest,
     first_line,
+    made_within,
     model_weights,
     read_description,
     read_json,
@@ -135,7 +136,7 @@ def read_timm(folder: Path, *, name: str) -> TimmFiles:
     return TimmFiles(
         path=folder,
         name=name,
-        dim=_dim(config, arguments, int(width), pooling),
+        dim=_dim(config, arguments, int(width), pooling, weights),
         fingerprint=digest(parts),
         reads_images=True,
         reads_texts=False,
@@ -224,7 +225,8 @@ def fit_tensors(tensors: Mapping[str, Any], network: Any) -> dict[str, Any]:
 def _load(files: TimmFiles) -> Any:
     from safetensors.torch import load_file
 
-    network = create_network(files.architecture, files.arguments, swiglu=files.swiglu)
+    with made_within(files.weights):
+        network = create_network(files.architecture, files.arguments, swiglu=files.swiglu)
     tensors: dict[str, Any] = {}
     for path in files.weights:
         tensors |= load_file(path)
@@ -252,9 +254,11 @@ def has_virchow_shape(arguments: Mapping[str, Any]) -> bool:
     return abs(float(arguments.get("mlp_ratio", 0)) - 5.3375) < 1e-3
 
 
-def _dim(config: Mapping[str, Any], arguments: Mapping[str, Any], width: int, pooling: str) -> int:
+def _dim(
+    config: Mapping[str, Any], arguments: Mapping[str, Any], width: int, pooling: str, weights: Sequence[Path]
+) -> int:
     if not width:
-        width = int(
-            create_network(str(config["architecture"]), {**arguments, "device": "meta"}, swiglu=False).num_features
-        )
+        with made_within(weights):
+            network = create_network(str(config["architecture"]), {**arguments, "device": "meta"}, swiglu=False)
+        width = int(network.num_features)
     return width * len(pooling.split("+"))

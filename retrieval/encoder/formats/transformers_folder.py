@@ -17,6 +17,7 @@ from retrieval.encoder.formats.files import (
     digest,
     first_line,
     has_tokenizer_files,
+    made_within,
     model_weights,
     read_description,
     read_json,
@@ -213,18 +214,21 @@ def _load(files: TransformersFiles) -> Any:
         if projects(files.config):
             kind = getattr(transformers, files.config["architectures"][0])
         else:
-            with torch.device("meta"):
+            with made_within(files.weights), torch.device("meta"):
                 kind = type(AutoModel.from_config(config))
         # Given the folder, transformers would load what an index or an adapter beside the weights names, which the
         # fingerprint does not cover.
-        network, report = kind.from_pretrained(
-            None,
-            config=config,
-            state_dict={name: tensor for path in files.weights for name, tensor in load_file(path).items()},
-            dtype=torch.float32,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # so that they come back in the report and are named below
-        )
+        with made_within(files.weights):
+            network, report = kind.from_pretrained(
+                None,
+                config=config,
+                state_dict={name: tensor for path in files.weights for name, tensor in load_file(path).items()},
+                dtype=torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they come back in the report and are named below
+            )
+    except EncoderLoadError:
+        raise
     except Exception as error:  # its checks of a configuration have errors of their own, which follow its versions
         raise EncoderLoadError(
             f"{files.path} could not be loaded as a model of transformers: {first_line(error)}"

@@ -13,8 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from generation import UnsafeWeightsError, WeightsError, WeightsNotFoundError, import_base
 from generation.importing import sdxl_layout
-from generation.importing.layout import meta_models, sdxl_folder, tensor_shapes
-from generation.importing.sdxl_layout import CONFIGS
+from generation.importing.layout import sdxl_models, tensor_shapes
 from generation.model.pickled_child import convert
 from generation.model.weights import find_base, find_vae
 from tests.single_file import single_file
@@ -195,10 +194,8 @@ def test_sdxls_own_configurations_are_the_same_bytes_as_ever(tmp_path: Path, mon
 
 
 @pytest.mark.slow
-def test_sdxls_own_layout_is_there_offline(tmp_path: Path) -> None:
-    folder = sdxl_folder(str(tmp_path))
-    models = meta_models(folder)
-    assert models.keys() == CONFIGS.keys()
+def test_sdxls_own_layout_is_there_offline() -> None:
+    models = sdxl_models()
     assert sum(value.numel() for value in models["unet"].state_dict().values()) == 2_567_463_684
     assert "text_model.encoder.layers.11.mlp.fc2.weight" in tensor_shapes("text_encoder", models["text_encoder"])
 

@@ -50,6 +50,18 @@ def test_an_image_without_a_vector_prevents_a_switch(filled: Archive) -> None:
     assert active(filled) == FINGERPRINT
 
 
+def test_two_roles_are_given_together_or_not_at_all(filled: Archive) -> None:
+    filled.begin_encoder(OTHER, name="another", dim=DIMS[OTHER])
+    embed_images(filled, OTHER)
+    embed_reports(filled, fingerprint=OTHER)
+    filled.begin_encoder("third", name="a third", dim=DIMS[OTHER])
+    with pytest.raises(EncoderIncompleteError, match="have no vector of a third"):
+        filled.switch_roles({"image": "third", "text": OTHER})
+    assert [known.roles for known in filled.encoders()] == [("image", "text"), (), ()]
+    filled.switch_roles({"image": FINGERPRINT, "text": OTHER})
+    assert [known.roles for known in filled.encoders()] == [("image",), ("text",), ()]
+
+
 def test_the_beginning_of_a_fingerprint_names_one_encoder_or_none(filled: Archive) -> None:
     assert filled.find_encoder("enc").fingerprint == FINGERPRINT
     filled.begin_encoder(OTHER, name="another", dim=DIMS[OTHER])

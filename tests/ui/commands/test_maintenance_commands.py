@@ -213,9 +213,12 @@ def test_two_encoders_have_a_role_each(
     swapped = coin("encoders", "--role", f"image={prints[1][:8]}", "--role", f"text={prints[0][:8]}", "--json")
     assert swapped.exit_code == 0, swapped.output
     assert [known["roles"] for known in json.loads(swapped.stdout)["encoders"]] == [["text"], ["image"]]
-    both = coin("reembed", "--role", "image", "--drop-old")  # the archive's first encoder has both roles again
+    both = coin("reembed", "--role", "image")  # the archive's first encoder has both roles again
     assert both.exit_code == 0, both.output
-    assert f"deleted the vectors of {CASES} images" in both.stdout
+    resumed = coin("reembed", "--role", "image", "--drop-old")  # as after a run that was stopped before it dropped
+    assert f"`coin encoders --drop {prints[1][:12]}` deletes its vectors" in " ".join(resumed.stdout.split())
+    assert f"deleted the vectors of {CASES} images" in coin("encoders", "--drop", prints[1][:12]).stdout
+    assert "--drop" not in coin("reembed", "--role", "image", "--drop-old").stdout
     assert coin("search", "--text", "Clue cells.").exit_code == 0
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -25,6 +26,25 @@ TINY = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16},
     "text_cfg": {"context_length": 20, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
+
+
+def uni(folder: Path) -> None:
+    published.timm_model(folder, "vit_tiny_patch16_224", {"img_size": 32, "embed_dim": 48, "depth": 1})
+
+
+def with_bert(folder: Path) -> None:
+    published.biomedclip(folder)
+    published.bert_config().save_pretrained(folder / "text_tower")
+
+
+def change(path: Path, part: str, changed: dict[str, int]) -> None:
+    """Change entries of a JSON file, or of the part of it that dots lead to."""
+    config = json.loads(path.read_text())
+    inner = config
+    for key in filter(None, part.split(".")):
+        inner = inner[key]
+    inner.update(changed)
+    path.write_text(json.dumps(config))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -274,3 +294,33 @@ def test_a_configuration_that_was_made_to_exhaust_is_refused(
     (tmp_path / "dino" / name).write_text(content)
     with pytest.raises(EncoderLoadError, match=message):
         find_encoder(tmp_path / "dino")
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "part", "changed"),
+    [
+        (published.dinov2, "config.json", "", {"hidden_size": 10**6}),
+        (published.dinov2, "config.json", "", {"num_hidden_layers": 10**5}),
+        (published.plip, "config.json", "text_config", {"vocab_size": 10**9}),
+        (uni, "config.json", "model_args", {"embed_dim": 999_999}),
+        (with_bert, "open_clip_config.json", "model_cfg", {"embed_dim": 10**7}),
+        (with_bert, "text_tower/config.json", "", {"hidden_size": 10**6}),
+    ],
+)
+@pytest.mark.slow
+def test_a_network_far_larger_than_its_weights_is_refused_before_it_takes_memory(
+    tmp_path: Path, make: Callable[[Path], Any], name: str, part: str, changed: dict[str, int]
+) -> None:
+    make(tmp_path / "model")
+    change(tmp_path / "model" / name, part, changed)
+    with pytest.raises(EncoderLoadError, match=r"configuration in .*model describes a network far larger than the"):
+        Encoder(tmp_path / "model", device="cpu").load()
+
+
+@pytest.mark.slow
+def test_a_context_that_the_text_tower_does_not_have_is_refused(tmp_path: Path) -> None:
+    """Every text would be padded to it: of 10⁹ tokens memory would not suffice."""
+    with_bert(tmp_path / "model")
+    change(tmp_path / "model" / "open_clip_config.json", "model_cfg.text_cfg", {"context_length": 10**9})
+    with pytest.raises(EncoderLoadError, match="context_length of 1000000000 tokens, and its text tower reads 512"):
+        Encoder(tmp_path / "model", device="cpu").load()
