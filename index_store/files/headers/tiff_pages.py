@@ -7,7 +7,6 @@ that may be one colour picture are refused.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -236,12 +235,9 @@ def _stated_pictures(page: TiffPage) -> int:
     if page.description.startswith("ImageJ="):
         stated = re.search(r"^images=(\d{1,9})\s*$", page.description, re.M)
         return int(stated[1]) if stated else 0
-    shape = next((line for line in page.description[:2000].split("\n") if line.startswith('{"shape"')), "")
+    shape = re.search(r'^\{"shape": ?\[(\d{1,9}(?:, ?\d{1,9})*)\]', page.description, re.M)
     if shape:
-        try:
-            values = math.prod(json.loads(shape)["shape"])
-        except (ValueError, KeyError, TypeError):
-            return 0
+        values = math.prod(map(int, shape[1].split(",")))
         each = math.prod(page.size) * page.samples
         return values // each if each and values % each == 0 else 0
     return 0
