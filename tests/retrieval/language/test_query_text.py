@@ -132,6 +132,8 @@ DIFFERENT = [
     ("(Thyroid) AUS", "(Parotid) AUS"),
     ("(Lung) no carcinoma, atypia", "(Lung) carcinoma, no atypia"),
     ("(Thyroid) In summary, Bethesda II.", "(Thyroid) In summary, Bethesda III."),
+    ("HSIL: extensive.", "LSIL: extensive."),
+    ("Otherwise: cells in sheets.", "Cells in sheets."),
 ]
 
 
