@@ -21,6 +21,8 @@ from retrieval import (
     open_reader_study,
     reader_study_names,
 )
+from retrieval.reader_study.candidates import Candidate
+from retrieval.reader_study.create import _how_many, _usual_side
 from retrieval.reader_study.standardise_images import compression_of
 from tests.retrieval.reading_parts import SIDE, field, made_archive, made_generated, made_study
 
@@ -243,3 +245,11 @@ def test_a_study_is_never_replaced_and_needs_a_name(tmp_path: Path) -> None:
     with pytest.raises(ReaderStudyError, match=r"no reading 'other' in .* \(there: pilot\)"):
         open_reader_study(tmp_path / "readings", "other")
     assert reader_study_names(tmp_path / "nothing") == ()
+
+
+def test_pictures_have_the_side_that_most_have_and_of_equally_many_the_larger() -> None:
+    def side(*sides: int) -> int:
+        return _usual_side([Candidate(Path(), str(number), side, "") for number, side in enumerate(sides)])
+
+    assert (side(64, 32, 32), side(32, 64), side(64, 64, 32, 32, 96)) == (32, 64, 64)
+    assert [_how_many(count, 3) for count in (0, 1, 2, 3)] == ["none", "some", "some", "all"]

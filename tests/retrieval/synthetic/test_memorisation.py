@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -14,6 +16,8 @@ from generation.phantom import phantom_cases, write_phantoms
 from generation.training.data.crops import views
 from index_store import Archive, EncoderMismatchError
 from retrieval import Encoder, EvaluationError, add_manifest, check_copies
+from retrieval.copies.overlap import Overlap
+from retrieval.copies.reference_search import Match
 from retrieval.synthetic import memorisation
 from retrieval.synthetic.copy_report import CopyReport
 from retrieval.synthetic.memorisation import baseline, extreme_similarity, images_of
@@ -271,3 +275,27 @@ def test_images_are_found_below_a_folder_by_their_endings(tmp_path: Path) -> Non
     folder, found = images_of(str(tmp_path))
     assert folder == tmp_path
     assert [path.relative_to(tmp_path).as_posix() for path in found] == ["1.jpg", "3.tiff", "b/2.PNG"]
+
+
+COPIED_PART, OTHER_PART = Overlap(20, 0.65, 0.2, False), Overlap(20, 0.64, 0.9, False)
+
+
+@pytest.mark.parametrize(
+    ("match", "reference", "bits", "part"),
+    [
+        (Match(0, 60, None), 0, 60, None),  # a copy by its hash
+        (Match(0, 61, None), 1, 99, None),  # none: then of the most similar
+        (Match(0, 200, COPIED_PART), 0, 200, COPIED_PART),
+        (Match(0, 200, OTHER_PART), 1, 99, None),
+        (Match(1, 200, OTHER_PART), 1, 200, OTHER_PART),  # it is the most similar
+    ],
+)
+def test_an_image_that_copies_none_is_told_beside_the_most_similar(
+    match: Match, reference: int, bits: int, part: Overlap | None
+) -> None:
+    similar = np.array([0.25, 0.75, 0.5])
+    picture: Any = SimpleNamespace(keypoints=range(13))
+    search: Any = SimpleNamespace(distance=lambda _, at: {1: 99}[at])
+    found = memorisation._checked(similar, picture, match, search)
+    assert (found.reference, found.hash_distance, found.part) == (reference, bits, part)
+    assert (found.similarity, found.nearest, found.keypoints) == (similar[reference], 0.75, 13)

@@ -90,3 +90,24 @@ def test_a_patient_of_several_classes_counts_for_the_rarest() -> None:
     data = PatientSplits.from_images(images("A" * 25 + "B" * 5, patients + patients[-5:]))
     for test, _ in data.rounds(5, 3, ()):
         assert np.bincount(data.classes[test]).tolist() == [5, 1]
+
+
+def test_patients_that_a_model_was_trained_on_are_not_tested() -> None:
+    data = PatientSplits.from_images(images("ABABAB", "112233"))
+    assert data.untrained((), ()) == ()
+    assert data.untrained(("1",), ()) == ("1",)
+    assert data.untrained(("1",), ("2",)) == ("1",)
+    assert set(data.untrained((), ("2",))) == {"1", "3"}
+    with pytest.raises(EvaluationError, match="1 of the test patients named may be among those"):
+        data.untrained(("1", "2"), ("2", "3"))
+    with pytest.raises(EvaluationError, match="none is left to test on"):
+        data.untrained((), ("1", "2", "3"))
+
+
+def test_named_patients_are_tested_once_a_repetition() -> None:
+    data = PatientSplits.from_images(images("ABABAB", "112233"))
+    tests = [test.tolist() for test, _ in data.rounds(5, 2, ("2", "nobody"))]
+    assert tests == [[False, False, True, True, False, False]] * 2
+    for named, message in ((("1", "2", "3"), "all are named"), (("nobody",), "none are named")):
+        with pytest.raises(EvaluationError, match=f"Of the 3 patients with usable images, {message}"):
+            next(data.rounds(5, 1, named))

@@ -25,7 +25,7 @@ from retrieval import (
 )
 from retrieval.synthetic.patient_splits import LabelledImages, PatientSplits
 from retrieval.synthetic.sources import GeneratedImages, SetImages, archive_images, manifest_images
-from retrieval.synthetic.utility import AugmentResult, SyntheticImages, WayResult, augment_check
+from retrieval.synthetic.utility import AugmentResult, SyntheticImages, Way, WayResult, _training_set, augment_check
 from tests.clip_model import tiny_clip
 from tests.models import tiny_lora, tiny_sdxl
 from tests.retrieval.labelled_archive import unit
@@ -318,3 +318,22 @@ def test_an_archive_a_manifest_and_a_set_give_one_answer(
     for one, other in zip(results[0].ways, results[1].ways, strict=True):
         assert (one.real, one.synthetic) == (other.real, other.synthetic) or one.way == "synthetic"
     assert results[0].classes == results[1].classes
+
+
+@pytest.mark.parametrize(
+    ("reports", "groups"),
+    [
+        ([0, 0, 1, 2, 3], [0, 0, 1, 2, 3]),
+        ([0, 0, 0, 2, 3], [0, 1, 2, 3, 4]),  # one class has one report alone: each image for itself
+    ],
+)
+def test_a_training_set_is_of_real_synthetic_or_both(reports: list[int], groups: list[int]) -> None:
+    data = PatientSplits.from_images(real_images(6))
+    real = np.array([0, 4, 8])
+    made = SyntheticImages(CENTRES[[0, 0, 0, 1, 1]], np.array([0, 0, 0, 1, 1]), np.array(reports))
+    own = {"real": (data.vectors[real], data.classes[real], data.patients[real])}
+    own["synthetic"] = (made.vectors, made.classes, 6 + np.array(groups))
+    ways: dict[Way, list[str]] = {"real": ["real"], "synthetic": ["synthetic"], "both": ["real", "synthetic"]}
+    for way, kinds in ways.items():
+        for found, *parts in zip(_training_set(way, data, real, made), *(own[kind] for kind in kinds), strict=True):
+            assert np.array_equal(found, np.concatenate(parts))
