@@ -89,7 +89,12 @@ def row(result: AugmentResult, way: str, fraction: float = 1.0) -> WayResult:
 
 def test_no_report_of_a_test_patient_is_used() -> None:
     images, source = real_images(), Made()
-    untaught(images, source, folds=4, repeats=2)
+    result = untaught(images, source, folds=4, repeats=2)
+    # Of 24 patients 18 are trained on, with three images each, real and made.
+    counts = {one.way: (one.real, one.synthetic) for one in result.ways}
+    assert counts == {"real": (54, 0), "both": (54, 54), "synthetic": (0, 54)}
+    assert (result.folds, result.repeats, result.tested_images, result.tested_patients) == (4, 2, 72, 24)
+    assert [(one.images, one.patients, one.synthetic) for one in result.classes] == [(24, 8, 18)] * 3
     rounds = list(PatientSplits.from_images(images).rounds(4, 2, ()))
     assert len(source.asked) == len(rounds) == 8
     for asked, (test, _) in zip(source.asked, rounds, strict=True):
