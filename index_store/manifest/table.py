@@ -78,7 +78,8 @@ def cell_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # Excel keeps 17 as 17.0
+        # Excel keeps 17 as 17.0, and of a long number fifteen digits: others would be made up.
+        return str(int(value)) if abs(value) < 1e15 else f"{value:.14E}"
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, dict | list):

@@ -187,7 +187,7 @@ def _read_json_lines(table: Table, text: str, wanted: Sequence[str], max_rows: i
         if not row.strip():
             continue
         try:
-            values = json.loads(row, object_pairs_hook=_each_once)
+            values = json.loads(row, object_pairs_hook=_each_once, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
             table.report(line, f"is not JSON ({error})", "Write one object a line.")
             continue
@@ -207,6 +207,10 @@ def _read_json_lines(table: Table, text: str, wanted: Sequence[str], max_rows: i
             continue
         table.keep(line, cells, max_rows)
     table.columns = tuple(columns)
+
+
+def _no_number(_: str) -> None:
+    """NaN and Infinity, which writers of JSON leave where there is no value."""
 
 
 def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -304,6 +304,21 @@ def test_another_key_is_no_date_of_a_spreadsheet(folder: Path, key: str) -> None
     assert written(folder, [["image", "case", "report"], ["1.png", key, REPORT]]).notes == ()
 
 
+def test_a_number_that_a_workbook_cannot_hold_is_not_completed_by_made_up_digits(folder: Path) -> None:
+    rows = [["image", "patient", "report"], ["1.png", 1234567890123456789, REPORT], ["2.png", 123456789012345, REPORT]]
+    read = saved(workbook(folder, rows), folder)
+    assert [row.patient for row in read.rows] == ["1.23456789012346E+18", "123456789012345"]
+    assert "patient looks like a number that a spreadsheet has shortened (line 2)" in read.notes[0]
+
+
+def test_what_json_has_no_number_for_is_an_empty_cell(folder: Path) -> None:
+    path = folder / "manifest.jsonl"
+    path.write_text('{"image": "1.png", "report": NaN}\n{"image": "2.png", "report": "x", "Ki67": -Infinity}\n')
+    read = read_manifest(path)
+    assert [problem.what for problem in read.problems] == ["has no report"]
+    assert [row.attributes for row in read.rows] == [{}]
+
+
 def test_a_key_that_a_spreadsheet_has_shortened_is_noted(folder: Path) -> None:
     read = written(folder, [["image", "case", "report"], ["1.png", "1.23457E+11", REPORT], ["2.png", "A", REPORT]])
     assert "case looks like a number that a spreadsheet has shortened (line 2)" in read.notes[0]
