@@ -116,7 +116,14 @@ def test_frames_that_are_refused() -> None:
         assert "without its size" in refused(picture(marker=marker).replace(b"\xff\xd0\0\x11", b""))
     assert refused(b"\xff\xd8" + frame(GREY, bits=12) + scan([1])) == "is a 12-bit JPEG"
     head = struct.pack(">BHHB", 8, 24, 40, 1)
-    for body, fits in ((head[:5], False), (head + b"\1\x11", False), (head + b"\1\x11\0", True)):
+    two = head[:5] + b"\2" + b"\1\x11\0\2\x11"
+    for body, fits in (
+        (head[:5], False),
+        (head + b"\1\x11", False),
+        (head + b"\1\x11\0", True),
+        (two, False),
+        (two + b"\0", True),
+    ):
         data = b"\xff\xd8" + segment(0xC0, body) + scan([1])
         assert (read_jpeg(data).width == 40) if fits else (refused(data) == "is damaged (its JPEG frame)")
 
@@ -291,9 +298,9 @@ def test_a_jpeg_2000_in_boxes() -> None:
     ):
         with pytest.raises(PictureRefused, match="no codestream in a JPEG 2000 file"):
             read_jpeg2000(data)
-    for cut in (20, 41, 48):
+    for cut in (inner[:20], inner[:41], inner[:48], box(b"jp2c", inner[:8])):
         with pytest.raises(PictureRefused, match="cut short"):
-            read_jpeg2000(inner[:cut])
+            read_jpeg2000(cut)
     assert read_jpeg2000(inner[:49]).width == 70
     for wrong in (
         codestream(depths=(8,) * 5),
