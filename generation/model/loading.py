@@ -102,7 +102,8 @@ def _check_tensors(base: Base, part: str, model: Any) -> None:
 
     Tensors that a text encoder or a VAE has no use for are left alone.
     """
-    stored = {_own_name(name): shape for name, shape in StoredWeights(base.weights(part)).shapes.items()}
+    weights = StoredWeights(base.weights(part))
+    stored = {_own_name(name): shape for name, shape in weights.shapes.items()}
     wanted = {_own_name(name): tuple(value.shape) for name, value in model.state_dict().items()}
     wrong = [name for name, shape in wanted.items() if stored.get(name) != shape]
     if part == "unet":
@@ -113,6 +114,9 @@ def _check_tensors(base: Base, part: str, model: Any) -> None:
             f"{len(wrong)} tensors of {part} differ from its config.json, the first {wrong[0]}: in the file {there}, "
             f"by the configuration {expected}"
         )
+    whole = [name for name in weights.shapes if _own_name(name) in wanted and "float" not in weights.dtype(name)]
+    if whole:
+        raise ValueError(f"{part} holds whole numbers, as quantised weights do, which are not read: {whole[0]}")
 
 
 def _own_name(name: str) -> str:

@@ -142,6 +142,17 @@ def test_a_part_far_larger_than_its_weights_is_refused_before_it_takes_memory(
         CoinGenerator(folder, device="cpu").requirements()
 
 
+def test_quantised_weights_are_refused(base: Path, tmp_path: Path) -> None:
+    """Their whole numbers would be taken for the weights themselves."""
+    folder = Path(shutil.copytree(base, tmp_path / "copy"))
+    tensors = load_file(folder / "text_encoder/model.safetensors")
+    name = next(name for name in sorted(tensors) if name.endswith("weight"))
+    tensors[name] = tensors[name].to(torch.int8)
+    save_file(tensors, folder / "text_encoder/model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(WeightsError, match="text_encoder holds whole numbers, as quantised weights do"):
+        CoinGenerator(folder, device="cpu").requirements()
+
+
 def test_a_tokenizer_that_is_damaged_is_named(base: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(base, tmp_path / "copy"))
     (folder / "tokenizer/vocab.json").write_text("{}")
