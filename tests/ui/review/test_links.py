@@ -99,3 +99,47 @@ def test_old_ones_are_forgotten_and_files_are_for_their_owner(
     assert (links.folder / f"{keys[1]}.json").exists()
     assert {stat.S_IMODE(path.stat().st_mode) for path in links.folder.iterdir()} == {0o600}
     assert stat.S_IMODE(links.folder.stat().st_mode) == 0o700
+
+
+def test_what_is_kept_and_for_how_long(links: QueryLinks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that were searched last, to the second, to the query and to the byte."""
+    assert (module.DAYS, module.MOST, module.PICTURES_MB) == (90, 1000, 512)
+    monkeypatch.setattr(module, "MOST", 10)
+    now = 1_000_000_000
+    monkeypatch.setattr(module.time, "time", lambda: float(now))
+    links.folder.mkdir(parents=True)
+
+    def left(ages: dict[str, int], size: int = 1) -> set[str]:
+        """Which of the files are left, by their seconds since they were used."""
+        for path in links.folder.iterdir():
+            path.unlink()
+        for name, age in ages.items():
+            with (links.folder / name).open("wb") as file:
+                file.truncate(size)  # a hole, which takes no room
+            os.utime(links.folder / name, (now - age, now - age))
+        links._forget_old()
+        return {path.name for path in links.folder.iterdir()}
+
+    days = 90 * 86_400
+    assert left({"a.json": days, "b.json": days + 1, "a.png": days, "b.png": days + 1, "b.mpp": 0}) == {
+        "a.json",
+        "a.png",
+    }
+    assert left({f"{n}.json": n for n in range(12)}) == {f"{n}.json" for n in range(10)}
+    quarter = {f"{n}.png": n for n in range(5)} | {f"{n}.mpp": 0 for n in range(5)}
+    assert left(quarter, 128 << 20) == {f"{n}.{kind}" for n in range(4) for kind in ("png", "mpp")}
+
+
+def test_a_query_that_cannot_be_read_is_left_out_of_the_list_and_named(links: QueryLinks) -> None:
+    keys = [links.keep(Query(text=text)) for text in ("one", "two", "three", "four")]
+    for number, key in enumerate(keys):
+        os.utime(links.folder / f"{key}.json", (number, number))
+    for key, damage in ((keys[1], "{"), (keys[2], "[]")):
+        (links.folder / f"{key}.json").write_text(damage, encoding="utf-8")
+        os.utime(links.folder / f"{key}.json", (2, 2))
+        with pytest.raises(ReviewError, match="cannot be read"):
+            links.load(key)
+    assert [past.words for past in links.last(9)] == ["four", "one"]
+    assert [past.words for past in links.last(1)] == ["four"]
+    (links.folder / f"{keys[0]}.json").write_text("{}", encoding="utf-8")
+    assert [past.words for past in links.last(9)] == ["four"]

@@ -14,8 +14,9 @@ import pytest
 
 from retrieval import Query
 from ui.errors import ReviewError
+from ui.review import store as module
 from ui.review.records import RELEVANT, Found, Versions
-from ui.review.store import MOST_CASES, Reviews
+from ui.review.store import LONGEST_NAME, LONGEST_NOTE, MAX_BYTES, MOST_CASES, PATIENCE, Reviews
 
 FOUND = Found("q", False, 1, (), 7, Versions("coin", 3, "clip", "f"))
 
@@ -166,3 +167,30 @@ def test_a_review_has_a_limit(reviews: Reviews) -> None:
     path.write_text(json.dumps(document), encoding="utf-8")
     with pytest.raises(ReviewError, match=f"at most {MOST_CASES} cases"):
         reviews.pin("Look-alikes of HSIL", "one more")
+
+
+def test_the_limits_are_these(reviews: Reviews, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (LONGEST_NAME, LONGEST_NOTE, MOST_CASES, MAX_BYTES, PATIENCE) == (80, 20_000, 500, 67_108_864, 30)
+    name = "Look-alikes of HSIL"
+    reviews.create("y" * 80)
+    assert len(reviews.write_note(name, "x" * 20_000)) == 20_000
+    with pytest.raises(ReviewError, match="The note has 20,001 characters, at most 20,000 are kept"):
+        reviews.write_note(name, "x" * 20_001, base="x" * 20_000)
+    path = reviews._path(name)
+    monkeypatch.setattr(module, "MAX_BYTES", path.stat().st_size)
+    assert reviews.load(name).note == "x" * 20_000
+    monkeypatch.setattr(module, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(ReviewError, match="it is too large"):
+        reviews.load(name)
+
+
+def test_a_case_is_moved_by_so_many_places_and_stays_at_an_end(reviews: Reviews) -> None:
+    name = "Look-alikes of HSIL"
+    for case in "abcd":
+        reviews.pin(name, case)
+    for case, by, order in (
+        ("a", 1, "bacd"), ("d", -2, "bdac"), ("b", 9, "dacb"), ("c", -9, "cdab"), ("x", 1, "cdab"), ("b", 0, "cdab"),
+    ):  # fmt: skip
+        assert "".join(pin.case for pin in reviews.move(name, case, by).pins) == order
+    assert [pin.case for pin in reviews.unpin(name, "d").pins] == ["c", "a", "b"]
+    assert [pin.case for pin in reviews.pin(name, "a").pins] == ["c", "a", "b"], "it is pinned already"
