@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ui.errors import ReviewError
 from ui.review.pinning import without_report
 from ui.review.store import hashed
-from ui.text.query import query_words
+from ui.text.query import filter_words, query_words
 
 if TYPE_CHECKING:
     from index_store import Archive
@@ -41,7 +41,7 @@ class PastQuery:
 
     key: str
     words: str
-    """What it asked, in a line."""
+    """What it asked, in a line, with its filters."""
 
 
 class QueryLinks:
@@ -65,7 +65,7 @@ class QueryLinks:
             document = self._with_picture(plain)
         else:
             document = {"with_report": with_report, "picture": "", "query": query_to_dict(plain)}
-        document["words"] = query_words(plain)
+        document["words"] = " · ".join((query_words(plain), *filter_words(plain.where)))
         key = secrets.token_hex(20)
         write_atomic(self.folder / f"{key}.json", json.dumps(document, ensure_ascii=False).encode(errors="replace"))
         return key
@@ -97,14 +97,18 @@ class QueryLinks:
         return replace(query, text=self._archive.case(query.case).report) if document["with_report"] else query
 
     def last(self, number: int) -> tuple[PastQuery, ...]:
-        """The user's own, the last searched first, without their pictures; what cannot be read is left out."""
-        past = []
-        for path in sorted(self.folder.glob("*.json"), key=_changed, reverse=True)[:number]:
+        """The user's own, the last searched first and each once, without their pictures; what cannot be read is left
+        out."""
+        past: dict[str, PastQuery] = {}
+        for path in sorted(self.folder.glob("*.json"), key=_changed, reverse=True):
             try:
-                past.append(PastQuery(path.stem, str(json.loads(path.read_text(encoding="utf-8"))["words"])))
+                text = path.read_text(encoding="utf-8")
+                past.setdefault(text, PastQuery(path.stem, str(json.loads(text)["words"])))
             except (KeyError, TypeError, ValueError, OSError):
                 continue
-        return tuple(past)
+            if len(past) == number:
+                break
+        return tuple(past.values())
 
     def _with_picture(self, query: Query) -> dict[str, Any]:
         """The document of a query by a picture, which is written where it is not there yet: its pixels, and the scale

@@ -103,5 +103,7 @@ else:
             st.page_link("search_page.py", label="Search")
             st.page_link(READING_PAGE, label="Blinded reader study")
     page.run()
+    if page == reading:  # its keys stand on its buttons
+        st.stop()
     with st.container(key="page_keys"):
         show_behaviour(f"{page.url_path}?{st.query_params.get('case', '')}")

@@ -10,11 +10,13 @@ from ui.pictures.sizes import CARD
 from ui.view.escape import escape
 from ui.view.pictures import show_image
 from ui.view.review.place import place
+from ui.view.viewer.enlarged import enlarge
 
 if TYPE_CHECKING:
     from retrieval import CategoryRow, Gallery
 
 CASE_PAGE: Final = "case_page.py"
+COMPARE_PAGE: Final = "compare/page.py"
 
 
 def show_gallery(gallery: Gallery | None) -> None:
@@ -29,14 +31,17 @@ def show_gallery(gallery: Gallery | None) -> None:
     )
     if gallery.look_alikes:
         st.markdown(f"**Look-alikes of {escape(gallery.category)}, side by side**")
-        for source in gallery.sources:
-            doi = f" doi:{source.doi}" if source.doi else ""
-            st.caption(escape(f"{source.why} {source.source}{doi}"))
         with st.container(key="cards-4-alike"):
-            for row in gallery.look_alikes:
+            for column, row in enumerate(gallery.look_alikes):
                 with st.container(gap="xsmall"):
                     st.markdown(f"**{escape(row.category)}**")
-                    _show_first(row)
+                    if row.cases:
+                        _show_tile(row, 1, name=f"alike-{column}")
+                    else:
+                        st.caption("no case in this archive")
+        for source in gallery.sources:  # below: on a telephone they would push the pictures out of sight
+            doi = f" doi:{source.doi}" if source.doi else ""
+            st.caption(escape(f"{source.why} {source.source}{doi}"))
     for line, row in enumerate(gallery.rows):
         if row.available:
             patients = f"{row.available} patient{'' if row.available == 1 else 's'}"
@@ -44,24 +49,24 @@ def show_gallery(gallery: Gallery | None) -> None:
             with st.container(key=f"cards-4-row-{line}"):
                 for number, _ in enumerate(row.cases, start=1):
                     with st.container(gap="xsmall"):
-                        _show_tile(row, number, group="row")
+                        _show_tile(row, number, name=f"row-{line}-{number}")
     if gallery.without_cases:
         st.caption(f"Without a case in this archive: {escape(', '.join(gallery.without_cases))}.")
 
 
-def _show_first(row: CategoryRow) -> None:
-    if row.cases:
-        _show_tile(row, 1, group="alike")
-    else:
-        st.caption("no case in this archive")
-
-
-def _show_tile(row: CategoryRow, number: int, *, group: str) -> None:
+def _show_tile(row: CategoryRow, number: int, *, name: str) -> None:
     entry = row.cases[number - 1]
-    show_image(entry.case, entry.image, at_most=CARD, alt=f"{row.category}, {number}")
+    # Category and number make the labels unique for screen readers and tests.
+    words = f"{escape(row.category)} {number}{' (look-alike)' if name.startswith('alike') else ''}"
+    with st.container(key=f"picture-{name}"):
+        # Laid over the picture by style.css: a click on it, or the key Enter, enlarges.
+        enlarged = st.button(f"Enlarge {words}", key=f"enlarge-{name}")
+        show_image(entry.case, entry.image, at_most=CARD, alt=f"{row.category}, {number}")
+    if enlarged:
+        enlarge(entry.case, entry.image)
     similarity = "" if entry.similarity is None else f"similarity **{entry.similarity:.3f}** · "
     st.caption(f"{similarity}{escape(entry.case.key)}")
-    # Category and number make the label unique for screen readers and tests.
-    side = " (look-alike)" if group == "alike" else ""
-    if st.button(f"Open {escape(row.category)} {number}{side}", key=f"{group}-{row.category}-{number}"):
-        st.switch_page(CASE_PAGE, query_params={"case": entry.case.key, **place()})
+    with st.container(horizontal=True, gap="xsmall"):
+        for label, page in (("Compare", COMPARE_PAGE), ("Open", CASE_PAGE)):
+            if st.button(f"{label} {words}", key=f"{label}-{name}"):
+                st.switch_page(page, query_params={"case": entry.case.key, **place()})

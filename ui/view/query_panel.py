@@ -11,7 +11,7 @@ from retrieval import archive_labels
 from ui.view.escape import escape
 from ui.view.example_reports import EXAMPLE_REPORTS
 from ui.view.session import current_query, guarded, refuse, service, try_query
-from ui.view.slide.search import show_slide_form
+from ui.view.slide.search import show_slide_form, slide_fields
 
 if TYPE_CHECKING:
     from retrieval import Query
@@ -49,7 +49,7 @@ def fill_panel(query: Query) -> None:
     if query.image:
         kind, values = "Image", {"image_report": query.text, "image_mpp": query.mpp}
     elif query.slide is not None:
-        kind, values = "Slide", {"slide_report": query.text, "slide_mpp": query.mpp}
+        kind, values = "Slide", slide_fields(query)
     elif query.case:
         kind, values = "Case", {"case_key": query.case, "case_report": bool(query.text)}
     else:

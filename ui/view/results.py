@@ -52,13 +52,14 @@ def show_results(result: SearchResult) -> None:
         st.download_button(
             "Download as JSON", to_json(result, diagnostics), "coin-result.json", "application/json", on_click="ignore"
         )
-    _show_notes([*map(without_commands, result.notes), *_disagreements(result)])
+    if notes := [*map(without_commands, result.notes), *_disagreements(result)]:
+        _show_notes(notes)
     if not result.cases:
         return
     if diagnostics is not None and (words := agreement_words(diagnostics)):
         st.caption(escape(words))
     with st.container(horizontal=True, vertical_alignment="center"):
-        tab = st.segmented_control("Show", TABS, default=TABS[0], required=True, key="tab")
+        tab = st.segmented_control("Show", TABS, default=TABS[0], required=True, key="tab", bind="query-params")
         per_row = _pictures_a_row() if tab == TABS[0] else 0
     if tab == "By category":
         rows, problem = guarded(lambda: gallery(result))
@@ -80,14 +81,8 @@ def show_results(result: SearchResult) -> None:
 
 def _pictures_a_row() -> int:
     """Cards side by side where the window is wide enough, as the reader chose."""
-    kept = "per_row" in st.session_state
     chosen = st.segmented_control(
-        "Pictures a row",
-        list(WIDTHS),
-        default=None if kept else PER_ROW,
-        required=True,
-        key="per_row",
-        persist_state="session",
+        "Pictures a row", list(WIDTHS), default=PER_ROW, required=True, key="per_row", bind="query-params"
     )
     return chosen or PER_ROW
 

@@ -33,8 +33,9 @@ def test_a_query_comes_back_whole_also_to_a_colleague(links: QueryLinks, opened:
     assert QueryLinks(links.folder.parent, opened, "grace").load(key) == query
     assert len(key) * 4 >= 128, "bits"
     assert links.keep(query) != key
-    assert [past.words for past in links.last(5)] == ["Clue cells.", "Clue cells."]
-    assert query == links.load(links.last(1)[0].key)
+    links.keep(Query(text="Clue cells."))
+    assert [past.words for past in links.last(5)] == ["Clue cells.", "Clue cells. · Site: cervix"], "each once"
+    assert query == links.load(links.last(2)[1].key)
     assert QueryLinks(links.folder.parent, opened, "grace").last(5) == ()
 
 

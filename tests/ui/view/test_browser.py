@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -85,6 +86,14 @@ def test_report_to_results_to_case(page: Page, phantoms: list[Phantom]) -> None:
     assert f"case={third.key}" in page.url
 
     page.get_by_role("button", name="Back to the search").click()
+    expect(page.get_by_text("10 cases, best first")).to_be_visible()
+    page.get_by_role("radio", name="By category").click()
+    expect(page).to_have_url(re.compile("tab=By"))
+    page.reload()
+    expect(page.get_by_text("It is a comparison and no vote")).to_be_visible()
+    page.go_back()  # one click made one entry of the history: no page without its case between
+    expect(page.get_by_role("heading", name=f"Case {third.key}")).to_be_visible()
+    page.go_back()
     expect(page.get_by_text("10 cases, best first")).to_be_visible()
 
 

@@ -608,6 +608,9 @@ def test_rows_by_category_stand_beside_the_ranking(app: AppTest) -> None:
     assert rows
     assert not any("1 patients" in row for row in rows)
     assert any("no vote" in caption.value for caption in app.caption)
-    opened_ = next(button for button in app.button if button.label.startswith("Open "))
-    checked(opened_.click().run())
+    enlarge = next(button for button in app.button if button.label.startswith("Enlarge "))
+    checked(enlarge.click().run())
+    assert viewer(app, -1)["panes"][0]["region"], "no viewer of the picture"
+    compare = next(button for button in app.button if button.label.startswith("Compare "))
+    checked(compare.click().run())
     assert "case" in app.query_params

@@ -39,7 +39,7 @@ def show_comparison(cases: list[Case], result: SearchResult | None) -> None:
         st.info(escape(side.problem))
     if len(cases) > 1 or asked.strip():
         st.caption(f"Marked: words that a report shares with {'the query' if asked.strip() else 'another'}.")
-    show_viewer(panes, key="compare", height="54vh", note=_note(panes), on_place=partial(show_place, cases))
+    show_viewer(panes, key="compare", height="51vh", note=_note(panes), on_place=partial(show_place, cases))
     go_to_place()
     with st.container(horizontal=True, gap="xsmall"):
         for case in cases:

@@ -69,9 +69,9 @@ def show_reading(study: ReaderStudy, reader: Reader) -> None:
     if problem := session.problem():
         st.error(escape(problem))
     left, right = st.columns([1, 1.1], gap="medium")
-    with left, st.container(key="wide"):
+    with left:
         _show_picture(study, picture, index, len(order))
-    with right, st.container(key="narrow"):
+    with right:
         _show_questions(study, reader.name, picture, index, ratings.get(picture.id, Rating()))
         _show_moves(study, reader.name, index, len(order))
         _show_closing(study, reader.name, len(order) - rated)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ui.text.evaluation.reading import Rows
 
 AT_ONCE: Final = 12
-TILE: Final = 200  # pixels
+TILE: Final = 240  # pixels: the mark of a picture is not cut
 LABELS: Final = {
     "generated": f"{SYNTHETIC}: generated, no patient",
     "phantom": f"{PHANTOM}: rendered, no patient",
@@ -69,7 +69,8 @@ def _show_figures(found: ReaderStudyResults) -> None:
 
 
 def _show_table(rows: Rows) -> None:
-    st.table([{escape(name): escape(value) for name, value in row.items()} for row in rows])
+    # A table that scrolls sideways must be reachable by keyboard: Streamlit's plain one is not.
+    st.dataframe(list(rows), hide_index=True, width="stretch")
 
 
 def _show_origins(study: ReaderStudy, reader: Reader) -> None:

@@ -198,8 +198,8 @@ def _show_order(review: Review, number: int, pin: Pin) -> None:
 def _show_found(found: Found) -> None:
     """How a search had found the case: the number of its card, and what that was made of."""
     st.caption(escape(" · ".join(filter(None, (f"Found as #{found.rank}", found.score_text)))))
-    for line in filter(None, (*found.made_of, found.lead)):
-        st.caption(escape(line))
+    if made_of := " · ".join(filter(None, (*found.made_of, found.lead))):
+        st.caption(escape(made_of))
 
 
 def _show_others(case: Case, image: Image, number: int) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from index_store import MAX_MPP, MIN_MPP
 from ui.view.escape import escape
-from ui.view.session import guarded, refuse, service, try_query
+from ui.view.session import current_query, guarded, refuse, service, try_query
 from ui.view.slide.shown import open_slides, query_slide_picture
 from ui.view.viewer.component import BESIDE, Box, Pane, show_viewer
 
@@ -22,11 +22,13 @@ DRAW: Final = "Search by a part"
 def query_by_slide(fingerprint: str, mpp: float | None = None, text: str = "") -> None:
     """Query by the chosen fields of a slide; the page that shows the slide then leads to the search."""
     _query(fingerprint, None, mpp, text)
+    _fill_form()
 
 
 def query_by_part(fingerprint: str, box: Box, *, mpp: float | None = None, text: str = "") -> None:
     """Query by a part of a slide, in pixels of its finest level; likewise."""
     _query(fingerprint, box, mpp, text)
+    _fill_form()
 
 
 def _query(fingerprint: str, box: Box | None, mpp: float | None, text: str) -> None:
@@ -42,6 +44,20 @@ def _query(fingerprint: str, box: Box | None, mpp: float | None, text: str) -> N
     try_query(made)
     st.session_state["search_by"] = "Slide"
     st.session_state["searched"] = True
+
+
+def _fill_form() -> None:
+    """Only in a callback."""
+    if (query := current_query()) is not None:
+        st.session_state.update(slide_fields(query))
+
+
+def slide_fields(query: Query) -> dict[str, object]:
+    """What the form says of a query by a slide: it must not name another one than was searched."""
+    path = "" if query.slide is None else query.slide.path
+    names = {str(file): name for name, file in open_slides().names().items()}
+    named = {"slide_name": names[path]} if path in names else {}
+    return {**named, "slide_report": query.text, "slide_mpp": query.mpp}
 
 
 def show_slide_form() -> None:
@@ -71,7 +87,7 @@ def show_slide_form() -> None:
         if fingerprint is None:
             refuse(problem)
         else:
-            query_by_slide(fingerprint, mpp, text or "")
+            _query(fingerprint, None, mpp, text or "")
             st.session_state.pop("searched", None)  # this is the page of the search
 
 

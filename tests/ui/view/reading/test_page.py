@@ -166,7 +166,7 @@ def test_closing_freezes_and_shows_the_truth_with_its_marks(study: ReaderStudy) 
     numbers = [int(element.value.split(".")[0]) for element in app.text if "Your rating" in element.value]
     assert numbers == list(range(1, TOTAL + 1))
     assert any("All images in the role of real ones are phantoms" in text for text in texts(app))
-    assert len(app.table) == 2, "scores and guesses; one reader agrees with nobody"
+    assert len(app.dataframe) == 2, "scores and guesses; one reader agrees with nobody"
     press(other_tab, "anatomic-5")  # what was on screen there before
     assert "closed" in heading(other_tab)
     assert study.ratings.of("P1")[study.order("P1")[0].id].anatomic == 1
@@ -179,7 +179,7 @@ def test_closing_with_pictures_left_says_how_many(study: ReaderStudy) -> None:
     app = begin("P1")
     assert any(f"{TOTAL} pictures lack a rating" in element.value for element in app.markdown)
     click(app, "Close for good")
-    assert any("too few" in str(table.value) for table in app.table)
+    assert any("too few" in table.value.to_string() for table in app.dataframe)
 
 
 def test_figures_of_two_readers_show_their_agreement(study: ReaderStudy) -> None:
@@ -190,7 +190,7 @@ def test_figures_of_two_readers_show_their_agreement(study: ReaderStudy) -> None
             study.ratings.rate(reader, picture.id, "diagnostic", 2)
         study.ratings.close_reader(reader)
     app = begin("P1")
-    shown = " ".join(app.table[2].value.astype(str).to_numpy().ravel()).replace("\\", "")
+    shown = " ".join(app.dataframe[2].value.astype(str).to_numpy().ravel()).replace("\\", "")
     assert "Cohen's kappa, quadratic weights" in shown
     assert "undefined: every answer is the same" in shown
     assert "nan" not in shown.lower()

@@ -30,6 +30,16 @@ const SHEET = `
   .said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 `;
 
+// Of one click Streamlit makes up to three entries of the browser's history, the first of them the page that is left with
+// the address of the one that comes: the back button led to pages that nobody had opened. A click or key makes one entry.
+let entered = true;
+for (const kind of ["keydown", "pointerdown"]) addEventListener(kind, () => { entered = false; }, { capture: true });
+const push = history.pushState.bind(history);
+history.pushState = (...address) => {
+  (entered ? history.replaceState.bind(history) : push)(...address);
+  entered = true;
+};
+
 // One page, one state: Streamlit may make the element anew on another page.
 const state = { page: null, asked: null, searched: {}, dialog: null, rank: 0 };
 

@@ -37,7 +37,7 @@ export class Pane {
     this.caption = made("p", { class: "soft" });
     this.report = made("p", { class: "report" });
     this.tools = made("div", { class: "tools", role: "toolbar" });
-    this.element = made("section", { class: "pane" }, this.title, this.tools, this.stage, this.strip, this.label, this.caption, this.report);
+    this.element = made("section", { class: "pane" }, this.title, this.label, this.tools, this.stage, this.strip, this.caption, this.report);
     this.stage.addEventListener("keydown", (event) => this.key(event), true);
     this.stage.addEventListener("pointerdown", () => table.lead(this), true);
     this.stage.addEventListener("wheel", () => table.lead(this), { capture: true, passive: true });
