@@ -168,8 +168,8 @@ def test_what_protects_is_set_and_not_left_to_defaults() -> None:
     assert options["browser.serverAddress"] == "127.0.0.1", "else an address is looked up elsewhere"
     on = ("server.enableCORS", "server.enableXsrfProtection", "server.headless", "logger.hideWelcomeMessage")
     off = ("server.enableAgentApi", "server.enableStaticServing", "browser.gatherUsageStats", "server.showEmailPrompt")
+    off += ("global.developmentMode", "client.showErrorLinks")
     assert options["runner.postScriptGC"] is False, "it stops all sessions after each touch of one"
     assert all(options[name] is True for name in on)
     assert all(options[name] is False for name in off)
     assert (options["client.showErrorDetails"], options["server.trustedUserHeaders"]) == ("none", {})
-    assert options["client.showErrorLinks"] is False
