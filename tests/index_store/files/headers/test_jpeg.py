@@ -116,6 +116,7 @@ def test_frames_that_are_refused() -> None:
         assert "without its size" in refused(picture(marker=marker).replace(b"\xff\xd0\0\x11", b""))
     assert refused(b"\xff\xd8" + frame(GREY, bits=12) + scan([1])) == "is a 12-bit JPEG"
     head = struct.pack(">BHHB", 8, 24, 40, 1)
+    assert read_jpeg(b"\xff\xd8" + frame(()) + scan([1])).coefficients == 0
     two = head[:5] + b"\2" + b"\1\x11\0\2\x11"
     for body, fits in (
         (head[:5], False),

@@ -23,6 +23,9 @@ from index_store.files.headers.tiff_pages import (
 )
 from tests.index_store.files.hostile_pictures import tiff, tiff_page
 
+READ = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32809, 32946, 34676, 34677, 34925, 50000)
+FORMS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 13: "I", 16: "Q", 17: "q", 18: "Q"}
+"""Of numbers, by their types in TIFF 6.0 and BigTIFF."""
 Tags = dict[int, tuple[str, object]]
 LIMIT = 16 * 1024**2
 ASIDE = ("it calls itself a label, an overview or a reduced copy",)
@@ -170,6 +173,16 @@ def test_the_values_of_a_directory(order: str, big: bool) -> None:
     assert (second.numbers, second.position) == ({256: (7,)}, behind + len(far))
 
 
+def test_numbers_of_every_type() -> None:
+    for kind, form in FORMS.items():
+        values = (1, 2 ** (8 * struct.calcsize(form) - 1) if form.isupper() else -3)
+        data = head(8) + directory((258, kind, 2, pointer(26))) + struct.pack("<2" + form, *values)
+        if struct.calcsize(form) < 4:
+            data = head(8) + directory((258, kind, 2, data[26:]))
+        (read,) = read_directories(data)[1]
+        assert (read.numbers, read.number(258)) == ({258: values}, 1)
+
+
 def test_pages_until_the_directories_end() -> None:
     one = directory((256, 3, 1, b"\7\0"), following=26)
     assert len(one) == 18
@@ -214,6 +227,9 @@ def test_how_many_bytes_a_directory_may_take() -> None:
     def with_tag(count: int, kind: int = 7, tag: int = 40_000) -> bytes:
         return head(8) + directory((tag, kind, count, pointer(0)))
 
+    other = {2: 1, 5: 8, 7: 1, 10: 8, 11: 4, 12: 8}
+    for kind, each in (other | {kind: struct.calcsize(form) for kind, form in FORMS.items()}).items():
+        assert tag_bytes(with_tag(1000, kind)) == 1000 * each
     for kind, each in ((7, 1), (3, 2), (4, 4), (12, 8), (99, 1)):
         assert len(read_directories(with_tag(LIMIT // each, kind))[1]) == 1
         with pytest.raises(PictureRefused, match="too large to be read"):
@@ -371,7 +387,7 @@ def test_copies_behind_a_thumbnail() -> None:
 @pytest.mark.parametrize(
     ("read", "words"),
     [
-        *((page(t259=number), "") for number in (1, 2, 5, 8, 32773, 34925, 50000)),
+        *((page(t259=number), "") for number in READ),
         (page(t259=33004), "is a TIFF compressed with JPEG 2000"),
         (page(t259=0), "is a TIFF compressed with a method that is not read (no. 0)"),
         (page(samples=1, bits=32, t339=2), ""),
