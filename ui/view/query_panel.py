@@ -46,6 +46,7 @@ def _show_form() -> None:
 
 def fill_panel(query: Query) -> None:
     """Fill the form with a query from elsewhere: what stands there is what was searched. Only in a callback."""
+    values: dict[str, object]
     if query.image:
         kind, values = "Image", {"image_report": query.text, "image_mpp": query.mpp}
     elif query.slide is not None:
