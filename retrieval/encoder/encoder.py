@@ -173,7 +173,7 @@ class Encoder:
                     "Correct the image size there."
                 ) from error
             except RuntimeError as error:
-                if "memory" not in str(error):
+                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                     raise
                 raise EncoderLoadError(
                     f"The memory does not suffice for the encoder '{self.name}', which sees images of "

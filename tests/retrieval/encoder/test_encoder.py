@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import PIL.Image
 import pytest
 import torch
@@ -52,6 +53,22 @@ def test_texts_become_unit_rows_however_long(encoder: Encoder) -> None:
     assert vectors.shape == (5, DIM)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(encoder.encode_texts(["NILM"])[0], vectors[4], atol=1e-6)
+
+
+def test_images_that_the_memory_does_not_hold_are_told(clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = Encoder(clip_folder)
+    monkeypatch.setattr(open_clip.CLIP, "encode_image", lambda *_, **__: torch.empty(1 << 58))
+    with pytest.raises(
+        EncoderLoadError, match=rf"memory does not suffice .* images of {IMAGE_SIZE} × {IMAGE_SIZE} pixels"
+    ):
+        encoder.encode_images([speckled(0)])
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("an illegal memory access was encountered")
+
+    monkeypatch.setattr(open_clip.CLIP, "encode_image", broken)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        encoder.encode_images([speckled(0)])
 
 
 def test_nothing_becomes_no_rows(encoder: Encoder) -> None:
